@@ -1,0 +1,1 @@
+"""The LangGraph loop that turns a feature into a verdict, and the batch job over many features."""

@@ -1,0 +1,1 @@
+"""The nouns of exegete, and where they are kept."""

@@ -1,0 +1,1 @@
+"""Evidence in, candidate labels out; one method a file."""

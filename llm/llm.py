@@ -1,0 +1,102 @@
+"""What a language model is to exegete: one method, `complete`.
+
+Everything that adds to it (retries, the journal, limits) wraps it and has the same method:
+
+    Journalled(Limited(OpenAI("gpt-x")))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Finish = Literal["stop", "length", "refusal", "filtered"]
+"""Why a reply ended: complete; cut at max_tokens; the model refused; a content filter stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call, complete: two equal requests ask for the same thing."""
+
+    model: str
+    """Model as named on the command line, for example "openai:NAME@http://host:port/v1"."""
+    system: str
+    """Fixed instructions: the part that is the same for every feature, so that providers can cache it."""
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the reply, or None for free text. Its "title" names it."""
+    max_tokens: int = 2048
+    temperature: float | None = None
+    """None leaves the provider's default."""
+    sample: int = 0
+    """Which of several independent replies to the same words this is."""
+    prompt_version: str = ""
+    """name@version of the prompt template."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What the call is for ("run", "feature", "purpose"): recorded beside it, not part of its key."""
+
+    @property
+    def key(self) -> str:
+        """sha256 of the canonical request: equal requests have equal keys, on every machine."""
+        canonical = json.dumps(
+            {
+                "model": self.model,
+                "system": self.system,
+                "messages": [[m.role, m.text] for m in self.messages],
+                "schema": self.schema,
+                "max_tokens": self.max_tokens,
+                "temperature": self.temperature,
+                "sample": self.sample,
+                "prompt_version": self.prompt_version,
+            },
+            sort_keys=True,
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. Only `finish == "stop"` replies may be read for their content."""
+
+    text: str
+    finish: Finish
+    served_by: str
+    """The model that answered, as the server names it."""
+    input_tokens: int | None
+    """None when the server did not say."""
+    output_tokens: int | None
+    cached_tokens: int | None
+    """Input tokens read from the provider's prompt cache."""
+    latency_s: float
+    attempts: int = 1
+    """Requests sent for it, failures included."""
+    journalled: bool = False
+    """True when it was read from the journal and cost nothing now."""
+
+
+class LLM(Protocol):
+    """A model that completes requests."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            LLMUnavailable: no reply after all retries.
+            LLMStop: no later request can succeed either.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections and files."""

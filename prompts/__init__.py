@@ -1,0 +1,1 @@
+"""Prompts as versioned files, and the one function that fills them in."""

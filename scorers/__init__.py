@@ -1,0 +1,1 @@
+"""A label and evidence in, a score with its interval and chance level out; one method a file."""

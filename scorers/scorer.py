@@ -1,0 +1,44 @@
+"""What a scorer is: how well does a label predict a feature on excerpts nobody tuned it on?"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from exegete.datastore.records import Evidence, Label, Score, Split
+from exegete.errors import LeakageError
+
+
+class Scorer(Protocol):
+    """Scores labels on one split, and refuses evidence of any other."""
+
+    @property
+    def name(self) -> str:
+        """name@version, raised when old values stop being comparable."""
+
+    @property
+    def split(self) -> Split:
+        """The only split whose evidence it takes."""
+
+    async def score(self, label: Label, evidence: Evidence) -> Score:
+        """Score one label.
+
+        Args:
+            label: the label to score.
+            evidence: excerpts of this scorer's split.
+
+        Returns:
+            A score with its interval, chance level and p-value, or with value None and the reason.
+
+        Raises:
+            LeakageError: the evidence is of another split.
+            LLMError: no model could be reached.
+        """
+
+
+def refuse_other_splits(scorer: Scorer, evidence: Evidence) -> None:
+    """Raise LeakageError unless the evidence is of the scorer's split."""
+    if evidence.split != scorer.split:
+        raise LeakageError(
+            f"scorer {scorer.name} takes evidence of the {scorer.split} split and was handed the "
+            f"{evidence.split} split of feature {evidence.feature}: this is a bug in what called it"
+        )

@@ -1,0 +1,1 @@
+"""The command line: parse, build objects, call one function, print."""

@@ -1,0 +1,1 @@
+"""The models under study: activations in one streaming pass over a corpus."""
