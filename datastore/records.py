@@ -78,7 +78,7 @@ class Excerpt:
     activations: Floats
     """(n_tokens,) raw units, 0 where the feature is at or below its firing threshold."""
     stratum: str
-    """"top", "decile 1" (weakest) to "decile 10", "quiet" (uniform) or "hard quiet" (most similar, silent)."""
+    """"top", "decile 1" (weakest) to "decile 10", "quiet" (uniform), or "hard quiet" (similar, silent)."""
     weight: float
     """1 / probability that this excerpt was kept, given its stratum; 1 for "top"."""
 

@@ -1,4 +1,4 @@
-"""What an explainer is: from evidence of the explain split to labels, and from a label's errors to better ones."""
+"""What an explainer is: from explain-split evidence to labels, and from a label's errors to better ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Attempt:
 
 
 class Explainer(Protocol):
-    """Proposes labels. It is only ever handed evidence of the explain split, and errors of the refine split."""
+    """Proposes labels from evidence of the explain split, and better ones from errors of the refine split."""
 
     @property
     def name(self) -> str:
