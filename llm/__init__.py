@@ -1,1 +1,88 @@
-"""Talking to models: providers behind one protocol, and the journal that remembers every paid reply."""
+"""Talking to models: providers behind one protocol, and the journal that remembers every paid reply.
+
+    with Journal(workspace / "journal") as journal:
+        llm = open_llm("openai:NAME", journal=journal, concurrency=16)
+        reply = await llm.complete(request)
+        await llm.close()
+
+A model is a stack of parts with the same `complete`, put together here and nowhere else:
+
+    Journalled     answers what was paid for before; stores every reply before it is seen
+    Limited        so many calls at once
+    Retrying       tries again
+    a provider     one request
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from exegete.errors import UsageError
+from exegete.llm.anthropic import Anthropic
+from exegete.llm.journal import Journal, Journalled
+from exegete.llm.limit import Limited
+from exegete.llm.llm import LLM, Message, Reply, Request
+from exegete.llm.names import ENTRY_POINTS, ModelName, parse
+from exegete.llm.openai import OpenAI
+from exegete.llm.retry import Retrying
+from exegete.llm.scripted import Scripted
+
+__all__ = [
+    "LLM",
+    "PROVIDERS",
+    "Journal",
+    "Message",
+    "ModelName",
+    "Reply",
+    "Request",
+    "ambiguous_calls",
+    "open_llm",
+    "parse",
+]
+
+CONCURRENCY = 16
+
+PROVIDERS: dict[str, Callable[[ModelName], LLM]] = {
+    "openai": OpenAI,
+    "anthropic": Anthropic,
+    "scripted": lambda name: Scripted(name.name),
+}
+"""Providers by the word before the colon of a model's name."""
+
+
+def open_llm(spec: str, *, journal: Journal | None = None, concurrency: int = CONCURRENCY) -> LLM:
+    """Open a model by its name.
+
+    Args:
+        spec: for example "openai:NAME"; `str(parse(spec))` is what belongs into `Request.model`.
+        journal: where its replies are kept; may be shared by all models of a job, and stays open when they
+            are closed. None keeps nothing.
+        concurrency: calls under way at once, at least 1.
+
+    Raises:
+        UsageError: the name is none, the provider's key is not set, or a script can't be read.
+    """
+    name = parse(spec)
+    llm: LLM = Limited(Retrying(_provider(name.provider)(name)), concurrency)
+    return llm if journal is None else Journalled(llm, journal)
+
+
+def ambiguous_calls(llm: LLM) -> int:
+    """Attempts of an opened model that gave no reply and may have been billed all the same."""
+    layer: object = llm
+    total = 0
+    while layer is not None:
+        total += layer.ambiguous if isinstance(layer, Retrying) else 0
+        layer = getattr(layer, "inner", None)
+    return total
+
+
+def _provider(provider: str) -> Callable[[ModelName], LLM]:
+    """The factory of a provider: built in, or another package's."""
+    if provider in PROVIDERS:
+        return PROVIDERS[provider]
+    for point in entry_points(group=ENTRY_POINTS, name=provider):
+        factory: Callable[[ModelName], LLM] = point.load()
+        return factory
+    raise UsageError(f"there is no provider {provider!r}")

@@ -12,9 +12,11 @@ Each error says what happened, to what, and what to do about it, in one sentence
     │   ├── WorkspaceBusy          another process holds the file for writing
     │   └── WorkspaceDamaged       a file's digest or contents are not what was recorded
     ├── LeakageError             a scorer was handed evidence of the wrong split                       (1)
+    ├── PromptError              a prompt file that is not there, or can't be filled in as asked       (1)
     └── LLMError                 a call to a model that gave no usable reply                           (1)
         ├── LLMUnavailable         the server can't be reached, or keeps failing: retried, then raised
-        └── LLMStop                no later call can succeed (key, permission, spend limit): ends the job
+        ├── LLMStop                no later call can succeed (key, permission, spend limit): ends the job
+        └── NoReadableReply        replies came, and nothing could be read from them: fails one feature
 """
 
 from __future__ import annotations
@@ -64,6 +66,10 @@ class LeakageError(ExegeteError):
     """Evidence of one split was handed to something that must not see it."""
 
 
+class PromptError(ExegeteError):
+    """A prompt file that is not there, or can't be filled in as asked."""
+
+
 class LLMError(ExegeteError):
     """A call to a model that gave no usable reply."""
 
@@ -74,3 +80,7 @@ class LLMUnavailable(LLMError):
 
 class LLMStop(LLMError):
     """No later call can succeed either (key, permission, spend limit): the job should stop."""
+
+
+class NoReadableReply(LLMError):
+    """Replies came, and nothing could be read from them even after asking again: this one item has failed."""

@@ -1,0 +1,155 @@
+"""From a job's parameters to the parts that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from exegete import explainers, scorers, simulators
+from exegete.agent.examiner import Examiner
+from exegete.agent.nodes import Nodes
+from exegete.agent.spec import JobSpec
+from exegete.datastore.evidence import AgentEvidence, ReportEvidence
+from exegete.datastore.evidence_file import EvidenceFile
+from exegete.datastore.records import Split
+from exegete.datastore.workspace import Workspace
+from exegete.errors import JobError
+from exegete.explainers.explainer import Explainer
+from exegete.llm import LLM, Journal, open_llm, parse
+from exegete.llm.meter import Metered, Spent
+from exegete.scorers.scorer import Scorer
+from exegete.simulators.remembered import Remembered
+from exegete.simulators.simulator import Simulator
+
+_REFINE_RESAMPLES = 0
+"""The refine split only ranks candidates: no interval is made of it, and none is paid for."""
+
+
+@dataclass(slots=True)
+class Models:
+    """The language models of a job: each opened once, all over one journal."""
+
+    workspace: Workspace
+    concurrency: int
+    spent: Spent = field(default_factory=Spent)
+    tags: dict[str, str] = field(default_factory=dict)
+    journal: Journal | None = None
+    _opened: dict[str, LLM] = field(default_factory=dict)
+
+    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
+        """A model by name and its canonical name; (None, None) for None.
+
+        Raises:
+            UsageError: the name is none, or its key is not set.
+            WorkspaceBusy: another process has the journal.
+        """
+        if spec is None:
+            return None, None
+        name = str(parse(spec))
+        if name not in self._opened:
+            if self.journal is None:
+                self.journal = Journal(self.workspace.journal)
+            inner = open_llm(spec, journal=self.journal, concurrency=self.concurrency)
+            self._opened[name] = Metered(inner, self.tags, self.spent)
+        return self._opened[name], name
+
+    async def close(self) -> None:
+        """Let go of connections, then of the journal."""
+        for llm in self._opened.values():
+            await llm.close()
+        if self.journal is not None:
+            self.journal.close()
+
+
+@contextmanager
+def opened_evidence(workspace: Workspace, harvest: str | None) -> Iterator[EvidenceFile]:
+    """An evidence file that is closed again."""
+    with ExitStack() as stack:
+        file = workspace.open_evidence(harvest)
+        stack.callback(file.close)
+        yield file
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a job is run with.
+
+    Attributes:
+        explainer: None when only scoring.
+        simulator: shared by all scorers, and remembers.
+    """
+
+    explainer: Explainer | None
+    simulator: Simulator
+    spec: JobSpec
+    evidence: EvidenceFile
+
+    def scorers(self, split: Split) -> list[Scorer]:
+        """The job's scorers for a split; on the refine split without intervals."""
+        resamples: Mapping[str, Any] = {} if split == "report" else {"n_boot": _REFINE_RESAMPLES, "n_perm": 0}
+        spec = self.spec
+        names = spec.scorers if split == "report" else spec.scorers[:1]
+        return [
+            scorers.build(
+                name,
+                simulator=self.simulator,
+                split=split,
+                threshold=spec.threshold,
+                seed=spec.seed,
+                **resamples,
+            )
+            for name in names
+        ]
+
+    def examiner(self) -> Examiner:
+        """What scores frozen labels."""
+        return Examiner(
+            ReportEvidence(self.evidence), self.scorers("report"), self.spec.report_plan, self.spec.threshold
+        )
+
+    def nodes(self) -> Nodes:
+        """The steps of the graph."""
+        if self.explainer is None:
+            raise JobError("a job needs an explainer: name one with --explainer")
+        return Nodes(
+            AgentEvidence(self.evidence),
+            self.explainer,
+            self.simulator,
+            self.scorers("refine")[0],
+            self.examiner(),
+            self.spec.refine_plan,
+            self.spec.candidates,
+            self.spec.rounds,
+        )
+
+    def frozen(self) -> dict[str, Any]:
+        """Everything that decides results, with names and digests resolved."""
+        return self.spec.frozen(
+            harvest=self.evidence.name,
+            evidence_sha256=self.evidence.manifest.sha256,
+            explainer_version=self.explainer.name if self.explainer else None,
+            simulator=self.simulator.name,
+            scorer_versions=[s.name for s in self.scorers("report")],
+        )
+
+
+def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Models, *, explain: bool = True) -> Parts:
+    """Build a job's parts.
+
+    Raises:
+        UsageError: an unknown explainer, simulator, scorer or model.
+    """
+    explainer = None
+    if explain:
+        llm, name = models.open(spec.explainer_llm or spec.llm)
+        explainer = explainers.build(spec.explainer, llm, name)
+    llm, name = models.open(spec.simulator_llm or spec.llm)
+    simulator = Remembered(simulators.build(spec.simulator_name, llm, name))
+    unknown = [s for s in spec.scorers if s not in scorers.names()]
+    if unknown or not spec.scorers:
+        raise JobError(
+            f"there is no scorer {unknown[0] if unknown else ''!r}: choose among {', '.join(scorers.names())}"
+        )
+    return Parts(explainer, simulator, spec, evidence)

@@ -1,0 +1,201 @@
+"""From what a case found to rows of the labels file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from exegete.agent.state import CaseState
+from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
+from exegete.datastore.hashing import digest64
+from exegete.datastore.records import Excerpt, FeatureId, Label, Score, Verdict
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def now() -> datetime:
+    """UTC, without a zone: how the labels file keeps time."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def label_id(harvest: str, label: Label) -> str:
+    """Identifies a text said about a feature: the same words are the same label, whoever said them."""
+    f = label.feature
+    return f"{digest64(harvest, f.index, f.polarity, label.text):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A finished case."""
+
+    state: CaseState
+    summary: FeatureSummary
+
+
+def case_rows(run: str, harvest: str, case: Case) -> Tables:
+    """All rows of a finished case: its labels, scores, outcome and shown examples."""
+    state, made_at = case.state, now()
+    verdict = state["verdict"]
+    trials, scores = state.get("trials", ()), state.get("scores", ())
+    tables: Tables = {"labels": [], "scores": [], "outcomes": [], "examples": []}
+    for trial in trials:
+        tables["labels"].append(label_row(run, harvest, trial.label, made_at))
+        tables["scores"].append(score_row(run, harvest, trial.label, trial.score, made_at))
+    if verdict.label is not None:
+        for score in scores:
+            tables["scores"].append(score_row(run, harvest, verdict.label, score, made_at))
+    attempts = state.get("attempts", ())
+    tables["outcomes"].append(
+        {
+            "run": run,
+            "harvest": harvest,
+            **_feature(verdict.feature),
+            **_verdict(harvest, verdict),
+            "rounds": len(state.get("best_by_round", ())),
+            "candidates": len(trials),
+            **_primary(scores[0] if scores else None),
+            "refine_score": attempts[0].score if attempts else None,
+            "density": case.summary.density,
+            "maximum": case.summary.maximum,
+            "made_at": made_at,
+        }
+    )
+    for rank, excerpt in enumerate(state.get("shown", ())):
+        tables["examples"].append(_example_row(harvest, verdict.feature, rank, excerpt))
+    return tables
+
+
+def label_row(run: str, harvest: str, label: Label, made_at: datetime) -> dict[str, Any]:
+    """A row of `labels`."""
+    return {
+        "run": run,
+        "label_id": label_id(harvest, label),
+        "harvest": harvest,
+        **_feature(label.feature),
+        "round": label.round,
+        "text": label.text,
+        "author": label.author,
+        "made_at": made_at,
+    }
+
+
+def score_row(run: str, harvest: str, label: Label, score: Score, made_at: datetime) -> dict[str, Any]:
+    """A row of `scores`."""
+    return {
+        "run": run,
+        "label_id": label_id(harvest, label),
+        "scorer": score.scorer,
+        "split": score.split,
+        "value": score.value,
+        "low": score.low,
+        "high": score.high,
+        "chance": score.chance,
+        "p_value": score.p_value,
+        "n_asked": score.n_asked,
+        "n_read": score.n_read,
+        "why_none": score.why_none,
+        "details": dict(score.details),
+        "made_at": made_at,
+    }
+
+
+def feature_rows(file: EvidenceFile) -> Tables:
+    """A harvest's own row and its features', as they stand in the labels file."""
+    p = file.parameters
+    harvest = {
+        "harvest": file.name,
+        "subject": p["subject"],
+        "site": p["site"],
+        "layer": p.get("layer"),
+        "dictionary": p["dictionary"],
+        "corpus": p.get("corpus"),
+        "tokens": file.tokens,
+        "sha256": file.manifest.sha256,
+        "parameters": p,
+    }
+    features = [
+        {
+            "harvest": file.name,
+            **_feature(s.feature),
+            "density": s.density,
+            "fired": s.fired,
+            "maximum": s.maximum,
+            "threshold": s.threshold,
+            "metadata": s.metadata,
+        }
+        for s in (file.summary(f) for f in file.features)
+    ]
+    return {"harvests": [harvest], "features": features}
+
+
+def call_row(record: dict[str, Any]) -> dict[str, Any]:
+    """A row of `calls` from a record of the journal."""
+    tags, reply = record.get("tags") or {}, record["reply"]
+    return {
+        "key": record["key"],
+        "run": tags.get("run"),
+        "feature": tags.get("feature"),
+        "purpose": tags.get("purpose"),
+        "model": record["model"],
+        "served_by": reply.get("served_by"),
+        "prompt": record.get("prompt_version"),
+        "sample": record.get("sample"),
+        "finish": reply["finish"],
+        "input_tokens": reply.get("input_tokens"),
+        "output_tokens": reply.get("output_tokens"),
+        "cached_tokens": reply.get("cached_tokens"),
+        "usd": None,
+        "latency_s": reply.get("latency_s"),
+        "attempts": reply.get("attempts"),
+        "made_at": datetime.fromisoformat(record["at"]).astimezone(UTC).replace(tzinfo=None),
+    }
+
+
+def _feature(feature: FeatureId) -> dict[str, Any]:
+    return {"feature_index": feature.index, "polarity": feature.polarity}
+
+
+def _verdict(harvest: str, verdict: Verdict) -> dict[str, Any]:
+    label = verdict.label
+    return {
+        "status": verdict.status,
+        "label_id": label_id(harvest, label) if label else None,
+        "label": label.text if label else None,
+        "author": label.author if label else None,
+        "confidence": verdict.confidence,
+        "why": verdict.why,
+    }
+
+
+def _primary(score: Score | None) -> dict[str, Any]:
+    return {
+        "scorer": score.scorer if score else None,
+        "score": score.value if score else None,
+        "low": score.low if score else None,
+        "high": score.high if score else None,
+        "chance": score.chance if score else None,
+        "p_value": score.p_value if score else None,
+    }
+
+
+def _example_row(harvest: str, feature: FeatureId, rank: int, excerpt: Excerpt) -> dict[str, Any]:
+    context = excerpt.context
+    marked = "".join(
+        f"{word[: len(word) - len(word.lstrip())]}«{word.lstrip()}»" if value > 0 else word
+        for word, value in zip(context.tokens, excerpt.activations.tolist(), strict=True)
+    )
+    return {
+        "harvest": harvest,
+        **_feature(feature),
+        "rank": rank,
+        "stratum": excerpt.stratum,
+        "peak": excerpt.peak,
+        "weight": excerpt.weight,
+        "document": context.document,
+        "context_id": context.id,
+        "start": context.start,
+        "text": marked.strip(),
+        "words": [word.strip() for word in context.tokens],
+        "activations": excerpt.activations.tolist(),
+    }

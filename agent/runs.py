@@ -1,0 +1,53 @@
+"""Runs: a job's parameters, written down before any result is seen."""
+
+from __future__ import annotations
+
+import json
+
+from exegete import __version__
+from exegete.agent.parts import Parts
+from exegete.agent.rows import feature_rows, now
+from exegete.agent.spec import digest_of
+from exegete.datastore.store import Rows, Store
+from exegete.errors import JobError
+
+
+def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str:
+    """Write down a run's parameters before any result is seen, or find it already there.
+
+    Returns:
+        The run's name.
+
+    Raises:
+        JobError: a run of this name was started with other parameters.
+    """
+    parameters = parts.frozen()
+    digest = digest_of(parameters)
+    run = name or f"{parts.spec.explainer if kind == 'job' else kind}-{digest[:8]}"
+    known = store.read("SELECT digest, parameters FROM store.runs WHERE run = ?", [run])
+    if known and known[0]["digest"] != digest:
+        before = json.loads(known[0]["parameters"])
+        changed = [k for k in sorted({*before, *parameters}) if before.get(k) != parameters.get(k)]
+        raise JobError(
+            f"the run {run!r} was started with other parameters ({', '.join(changed)} changed): go on with "
+            "the old ones, or give the new run another --name"
+        )
+    harvest = parts.evidence.name
+    tables: dict[str, Rows] = {}
+    if not store.read("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]):
+        tables |= feature_rows(parts.evidence)
+    if not known:
+        tables["runs"] = [
+            {
+                "run": run,
+                "kind": kind,
+                "harvest": harvest,
+                "digest": digest,
+                "parameters": parameters,
+                "version": __version__,
+                "made_at": now(),
+            }
+        ]
+    if tables:
+        store.insert(tables)
+    return run

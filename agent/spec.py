@@ -1,0 +1,127 @@
+"""What a job was asked to do, frozen before any result is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from exegete.datastore.records import Plan, Unit
+from exegete.errors import JobError
+
+
+class JobSpec(BaseModel):
+    """Parameters of a labelling job, by the names they have on the command line and in a job file.
+
+    Whatever is here decides results and is hashed into the run's digest, except `name`, `limit` and
+    `concurrency`, which say only what the run is called and how much of it to do at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,80}$")
+    """What the run is called; by default it is named after its explainer and digest."""
+    harvest: str | None = None
+    """The harvest to label; a part of its name is enough."""
+    explainer: str = "lexical"
+    simulator: str | None = None
+    """None: `lexical` for the lexical explainer, `sparse` for any other."""
+    llm: str | None = None
+    """Model for whatever needs one, for example "openai:NAME"."""
+    explainer_llm: str | None = None
+    simulator_llm: str | None = None
+    scorers: tuple[str, ...] = ("simulation", "detection")
+    """The first is the primary score: it selects, and the verdict is read from it."""
+    features: str | None = None
+    """Indices such as "0-511"; None takes all of the harvest."""
+    candidates: int = Field(3, ge=1, le=20)
+    """Labels proposed, and again in each revision."""
+    rounds: int = Field(2, ge=0, le=20)
+    """Revisions at most."""
+    threshold: float = Field(0.5, gt=-1.0, lt=1.0)
+    """The primary score a label has to reach to be accepted."""
+    seed: int = 0
+    unit: Unit = "word"
+    top: int = Field(10, ge=0, le=1000)
+    """Strongest excerpts in the report set."""
+    per_decile: int = Field(3, ge=0, le=1000)
+    """Excerpts from each decile of the rest."""
+    quiet: int = Field(20, ge=0, le=1000)
+    hard: int = Field(10, ge=0, le=1000)
+    """Quiet excerpts that are most similar to the activating ones."""
+    window: int = Field(32, ge=4, le=4096)
+    """Tokens an excerpt."""
+    limit: int | None = Field(None, ge=1)
+    """Stop after this many features; the run can be gone on with."""
+    concurrency: int = Field(16, ge=1, le=1024)
+    """Features, and calls, in flight at once."""
+
+    @property
+    def simulator_name(self) -> str:
+        """The simulator, its default resolved."""
+        return self.simulator or ("lexical" if self.explainer == "lexical" else "sparse")
+
+    @property
+    def report_plan(self) -> Plan:
+        """Excerpts that frozen labels are scored on."""
+        return Plan(self.top, self.per_decile, self.quiet, self.hard, self.window, self.unit)
+
+    @property
+    def refine_plan(self) -> Plan:
+        """Excerpts that candidates are tried on: about half as many, as every candidate pays for them."""
+        return Plan(
+            (self.top + 1) // 2,
+            (self.per_decile * 2 + 2) // 3,
+            (self.quiet + 1) // 2,
+            (self.hard + 1) // 2,
+            self.window,
+            self.unit,
+        )
+
+    def frozen(self, **resolved: Any) -> dict[str, Any]:
+        """Everything that decides results, with what was resolved (versions, digests), as JSON values."""
+        return self.model_dump(mode="json", exclude=_OPERATIONAL) | resolved
+
+
+_OPERATIONAL = {"name", "limit", "concurrency"}
+"""What says only how a run is called and how much of it to do at once."""
+
+
+def digest_of(parameters: dict[str, Any]) -> str:
+    """sha256 of a run's parameters."""
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+
+
+def read_spec(file: Path | None, given: dict[str, Any]) -> JobSpec:
+    """A job's parameters from a file, with those given on the command line over them.
+
+    Args:
+        file: a TOML file with the names of JobSpec's fields, or None.
+        given: parameters by name; None values are left out.
+
+    Raises:
+        JobError: the file can't be read, or a parameter is unknown or out of range.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise JobError(f"the job file {file} can't be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise JobError(f"the job file {file} is not TOML: {error}") from error
+    known = ", ".join(JobSpec.model_fields)
+    unknown = sorted(set(values) - set(JobSpec.model_fields))
+    if unknown:
+        raise JobError(f"the job file {file} has an unknown key {unknown[0]!r}: the keys are {known}")
+    values |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return JobSpec(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise JobError(f"job parameter {where} = {first['input']!r} can't be used: {first['msg']}") from None

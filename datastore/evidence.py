@@ -1,0 +1,158 @@
+"""Reading evidence: a feature's kept examples, as explainers and scorers want them.
+
+    AgentEvidence     the explain and refine splits; it has no method for the report split
+    ReportEvidence    the report split alone, handed only to what scores frozen labels
+
+Excerpts are windows cut at a random offset around the peak, and at random in quiet contexts: were the peak
+always in one place, its position would give the answer away. All choices are hashes of (feature, context,
+seed), so the same evidence is read on every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exegete.datastore.evidence_file import EvidenceFile, Example, FeatureSummary
+from exegete.datastore.hashing import digest64, uniform
+from exegete.datastore.quiet_pool import PreparedContext, query_of
+from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
+from exegete.datastore.words import pool
+
+
+class _Reader:
+    """Chooses and cuts excerpts of one harvest."""
+
+    def __init__(self, file: EvidenceFile) -> None:
+        self._file = file
+        self._whole: dict[tuple[Split, Unit], tuple[Excerpt, ...]] = {}
+
+    def summary(self, feature: FeatureId) -> FeatureSummary:
+        """What is known of a feature without reading an example."""
+        return self._file.summary(feature)
+
+    def _read(self, feature: FeatureId, split: Split, plan: Plan) -> Evidence:
+        activating = self._activating(feature, split, plan)
+        quiet = self._quiet(feature, split, plan, activating) if plan.quiet or plan.hard else ()
+        maximum = self._file.summary(feature).maximum_explain
+        return Evidence(feature, split, activating, quiet, plan.unit, maximum)
+
+    def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
+        examples = self._file.rows(feature).examples.get(split, [])
+        chosen = [(e, "top", 1.0) for e in examples[: plan.top]]
+        rest = [e for e in examples[plan.top :] if e.sampled]
+        # What is left of the population once the top is set aside, spread over what is left of the sample.
+        population = max(len(rest), self._file.summary(feature).fired_contexts[split] - plan.top)
+        order = self._draw(feature, [e.context_id for e in rest], "decile")
+        for decile in range(10):
+            # Strongest first, so decile 10 is the first tenth.
+            members = range(decile * len(rest) // 10, (decile + 1) * len(rest) // 10)
+            drawn = sorted(sorted(members, key=lambda i: float(order[i]))[: plan.per_decile])
+            weight = population * len(members) / len(rest) / len(drawn) if drawn else 0.0
+            chosen += [(rest[i], f"decile {10 - decile}", weight) for i in drawn]
+        ids = [e.context_id for e, _, _ in chosen]
+        contexts = self._file.prepared(ids, plan.unit)
+        offsets = self._draw(feature, ids, "offset").tolist()
+        return tuple(
+            Excerpt(*_cut_activating(context, example, u, plan.window), stratum, weight)
+            for context, (example, stratum, weight), u in zip(contexts, chosen, offsets, strict=True)
+        )
+
+    def _quiet(
+        self, feature: FeatureId, split: Split, plan: Plan, activating: Sequence[Excerpt]
+    ) -> tuple[Excerpt, ...]:
+        quiet_pool = self._file.pool(split, plan.unit)
+        loud = self._file.rows(feature).loud
+        silent = np.asarray([i not in loud for i in quiet_pool.ids.tolist()], dtype=bool)
+        order = self._draw(feature, quiet_pool.ids, "quiet")
+        rows = np.flatnonzero(silent)[np.argsort(order[silent], kind="stable")][: plan.quiet].tolist()
+        if plan.window is None and not plan.hard:
+            whole = self._whole_pool(split, plan.unit)
+            return tuple(whole[row] for row in sorted(rows))
+        population = self._file.contexts_by_split[split] - self._file.summary(feature).fired_contexts[split]
+        weight = max(1.0, population / max(1, len(rows)))
+        offsets = self._draw(feature, quiet_pool.ids, "quiet offset").tolist()
+        excerpts = [
+            Excerpt(*_cut_quiet(quiet_pool.contexts[row], offsets[row], None, plan.window), "quiet", weight)
+            for row in rows
+        ]
+        similar = quiet_pool.similar(query_of(activating), silent) if plan.hard else []
+        hard = [(row, unit) for row, unit in similar if row not in set(rows)][: plan.hard]
+        excerpts += [
+            Excerpt(*_cut_quiet(quiet_pool.contexts[row], offsets[row], unit, plan.window), "hard quiet", 0.0)
+            for row, unit in hard
+        ]
+        return tuple(excerpts)
+
+    def _whole_pool(self, split: Split, unit: Unit) -> tuple[Excerpt, ...]:
+        """The pool as whole silent excerpts, made once: most features share almost all of them."""
+        if (split, unit) not in self._whole:
+            contexts = self._file.pool(split, unit).contexts
+            weight = self._file.contexts_by_split[split] / max(1, len(contexts))
+            self._whole[(split, unit)] = tuple(
+                Excerpt(*_cut_quiet(c, 0.0, None, None), "quiet", weight) for c in contexts
+            )
+        return self._whole[(split, unit)]
+
+    def _draw(
+        self, feature: FeatureId, ids: Sequence[int] | NDArray[np.int64], use: str
+    ) -> NDArray[np.float64]:
+        """Numbers in [0, 1), one a context, for one use; each use has its own."""
+        key = digest64(use, feature.index, feature.polarity)
+        return uniform(self._file.seed, key, np.asarray(ids, dtype=np.int64))
+
+
+class AgentEvidence(_Reader):
+    """Evidence of the explain and refine splits. The report split is out of its reach."""
+
+    def explain(self, feature: FeatureId, plan: Plan) -> Evidence:
+        """What may be shown to an explainer."""
+        return self._read(feature, "explain", plan)
+
+    def refine(self, feature: FeatureId, plan: Plan) -> Evidence:
+        """What candidate labels are tried on."""
+        return self._read(feature, "refine", plan)
+
+
+class ReportEvidence(_Reader):
+    """Evidence of the report split alone."""
+
+    def report(self, feature: FeatureId, plan: Plan) -> Evidence:
+        """What frozen labels are scored on."""
+        return self._read(feature, "report", plan)
+
+
+def _cut_activating(
+    context: PreparedContext, example: Example, u: float, window: int | None
+) -> tuple[Context, Floats]:
+    dense = np.zeros(context.n_tokens, dtype=np.float32)
+    dense[example.positions] = example.values
+    peak = int(example.positions[int(np.argmax(example.values))])
+    first = 0 if window is None else peak - int(u * window)
+    return _cut(context, pool(dense, context.starts), first, window)
+
+
+def _cut_quiet(
+    context: PreparedContext, u: float, around: str | None, window: int | None
+) -> tuple[Context, Floats]:
+    """A silent window: around the first occurrence of a unit, or anywhere."""
+    silent = np.zeros(len(context.units), dtype=np.float32)
+    first = 0
+    if window is not None and around is not None:
+        first = int(context.starts[context.keys.index(around)]) - int(u * window)
+    elif window is not None:
+        first = int(u * (max(0, context.n_tokens - window) + 1))
+    return _cut(context, silent, first, window)
+
+
+def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | None) -> tuple[Context, Floats]:
+    """A window of whole units that covers subject tokens first to first + window, kept inside the context."""
+    a, b = 0, len(context.units)
+    if window is not None:
+        first = min(max(0, first), max(0, context.n_tokens - window))
+        a = int(np.searchsorted(context.starts, first, side="right")) - 1
+        b = int(np.searchsorted(context.starts, first + window, side="left"))
+    start = int(context.starts[a]) if b > a else 0
+    return Context(context.id, context.document, start, context.units[a:b]), pooled[a:b]

@@ -1,0 +1,54 @@
+"""Seeded, order-independent pseudo-random numbers: the same inputs give the same number on every machine.
+
+Sampling by hash instead of by a running generator is what makes evidence independent of the order in which
+text arrives, and lets shards merge exactly (bottom-k sampling; Cohen & Kaplan 2007).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInts = NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def digest64(*parts: str | bytes | int) -> int:
+    """A 63-bit digest of some values (63 bits, so that it fits a signed BIGINT)."""
+    h = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        raw = part if isinstance(part, bytes) else str(part).encode()
+        h.update(len(raw).to_bytes(8, "little"))
+        h.update(raw)
+    return int.from_bytes(h.digest(), "little") >> 1
+
+
+def mix(values: UInts) -> UInts:
+    """The splitmix64 finaliser, elementwise: a bijection of uint64 that scatters its input [Steele 2014]."""
+    with np.errstate(over="ignore"):
+        z = values + _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * _MIX_1
+        z = (z ^ (z >> np.uint64(27))) * _MIX_2
+        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+
+
+def uniform(seed: int, *keys: NDArray[np.integer] | int) -> NDArray[np.float64]:
+    """Pseudo-random numbers in [0, 1), one for each broadcast row of keys.
+
+    Args:
+        seed: chooses the sequence.
+        keys: integers or integer arrays that broadcast together.
+
+    Returns:
+        float64 array of their broadcast shape (at least 1-d).
+    """
+    state = mix(np.atleast_1d(np.uint64(seed & 0xFFFFFFFFFFFFFFFF)))
+    for key in keys:
+        bits = np.atleast_1d(np.asarray(key)).astype(np.int64).view(np.uint64)
+        state = mix(state ^ mix(bits))
+    return (state >> np.uint64(11)).astype(np.float64) * (2.0**-53)

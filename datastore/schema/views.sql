@@ -1,0 +1,129 @@
+-- The public SQL surface, documented column by column in docs/sql.md. Made anew whenever a workspace is opened
+-- by a newer version; columns are added, never renamed.
+
+-- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
+-- while it is about the label that is current; an edited label keeps no score but its own.
+CREATE OR REPLACE VIEW labels AS
+WITH current AS (
+    SELECT *, count(scorer) OVER feature AS looks
+    FROM store.outcomes
+    WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
+    QUALIFY row_number() OVER (
+        PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC, run DESC
+    ) = 1
+),
+reviewed AS (
+    SELECT * FROM store.reviews
+    QUALIFY row_number() OVER (PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC) = 1
+),
+edited AS (
+    SELECT r.harvest, r.feature_index, r.polarity, s.*
+    FROM reviewed r JOIN store.scores s ON s.label_id = r.label_id AND s.split = 'report'
+    WHERE r.decision = 'edit' AND s.scorer LIKE 'simulation%'
+    QUALIFY row_number() OVER (PARTITION BY r.feature_index, r.polarity, r.harvest ORDER BY s.made_at DESC) = 1
+),
+asked AS (
+    SELECT l.harvest, l.feature_index, l.polarity, count(DISTINCT l.label_id) AS n
+    FROM store.labels l JOIN store.scores s ON s.label_id = l.label_id AND s.run = l.run AND s.split = 'report'
+    WHERE l.author = 'person'
+    GROUP BY ALL
+)
+SELECT
+    o.feature_index,
+    o.polarity,
+    CASE WHEN r.decision = 'edit' THEN r.text ELSE o.label END AS label,
+    CASE
+        WHEN r.decision = 'reject' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'rejected'
+        WHEN r.decision = 'edit' THEN 'accepted'
+        WHEN r.decision = 'accept' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'accepted'
+        ELSE o.status
+    END AS status,
+    CASE WHEN r.decision = 'edit' THEN NULL ELSE o.confidence END AS confidence,
+    CASE WHEN r.decision = 'edit' THEN e.value ELSE o.score END AS score,
+    CASE WHEN r.decision = 'edit' THEN e.low ELSE o.low END AS low,
+    CASE WHEN r.decision = 'edit' THEN e.high ELSE o.high END AS high,
+    CASE WHEN r.decision = 'edit' THEN e.chance ELSE o.chance END AS chance,
+    CASE WHEN r.decision = 'edit' THEN e.value - e.chance ELSE o.score - o.chance END AS lift,
+    CASE WHEN r.decision = 'edit' THEN e.p_value ELSE o.p_value END AS p_value,
+    CASE WHEN r.decision = 'edit' THEN NULL ELSE q.q_value END AS q_value,
+    CASE WHEN r.decision = 'edit' THEN e.scorer ELSE o.scorer END AS scorer,
+    CASE WHEN r.decision = 'edit' THEN 'person' ELSE o.author END AS author,
+    o.why,
+    o.density,
+    o.maximum,
+    o.refine_score,
+    o.rounds,
+    o.candidates,
+    CAST(o.looks + coalesce(k.n, 0) AS INTEGER) AS report_looks,
+    CASE WHEN r.decision = 'edit' OR r.label_before IS NOT DISTINCT FROM o.label THEN r.reviewer END AS reviewer,
+    h.subject,
+    h.site,
+    h.layer,
+    h.dictionary,
+    o.harvest,
+    o.run,
+    o.made_at AS labelled_at
+FROM current o
+JOIN store.harvests h ON h.harvest = o.harvest
+LEFT JOIN store.q_values q
+    ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
+LEFT JOIN reviewed r
+    ON r.feature_index = o.feature_index AND r.polarity = o.polarity AND r.harvest = o.harvest
+LEFT JOIN edited e
+    ON e.feature_index = o.feature_index AND e.polarity = o.polarity AND e.harvest = o.harvest
+LEFT JOIN asked k
+    ON k.feature_index = o.feature_index AND k.polarity = o.polarity AND k.harvest = o.harvest;
+
+-- One row a harvested feature, labelled or not.
+CREATE OR REPLACE VIEW features AS
+SELECT f.feature_index, f.polarity, f.density, f.fired, f.maximum, f.threshold, f.metadata,
+       h.subject, h.site, h.layer, h.dictionary, f.harvest
+FROM store.features f JOIN store.harvests h ON h.harvest = f.harvest;
+
+-- One row a run and feature, so that runs can be compared.
+CREATE OR REPLACE VIEW outcomes AS
+SELECT o.* EXCLUDE (label_id), q.q_value
+FROM store.outcomes o
+LEFT JOIN store.q_values q
+    ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer;
+
+-- One row a label, scorer and split: everything that was ever scored, kept or not.
+CREATE OR REPLACE VIEW scores AS
+SELECT
+    l.feature_index, l.polarity, l.text AS label, l.author, l.round,
+    s.scorer, s.split, s.value, s.low, s.high, s.chance, s.value - s.chance AS lift, s.p_value, q.q_value,
+    s.n_asked, s.n_read, s.why_none, s.details, l.harvest, s.run, s.made_at AS scored_at
+FROM store.scores s
+JOIN store.labels l ON l.label_id = s.label_id AND l.run = s.run
+LEFT JOIN store.q_values q
+    ON q.feature_index = l.feature_index AND q.polarity = l.polarity AND q.run = s.run AND q.scorer = s.scorer
+    AND s.split = 'report';
+
+-- The strongest excerpts of the explain split of every labelled feature.
+CREATE OR REPLACE VIEW examples AS
+SELECT feature_index, polarity, rank, stratum, peak, weight, text, words, activations,
+       document, context_id, start, harvest
+FROM store.examples;
+
+CREATE OR REPLACE VIEW calls AS
+SELECT run, feature, purpose, model, served_by, prompt, sample, finish, input_tokens, output_tokens,
+       cached_tokens, usd, latency_s, attempts, made_at AS called_at, key
+FROM store.calls;
+
+CREATE OR REPLACE VIEW reviews AS
+SELECT feature_index, polarity, decision, text, label_before, reviewer, harvest, made_at AS reviewed_at
+FROM store.reviews;
+
+CREATE OR REPLACE VIEW runs AS
+SELECT
+    r.run, r.kind, r.harvest, r.digest, r.version, r.parameters, r.made_at AS started_at,
+    o.attempted, o.accepted, o.review, o.rejected, o.unscorable, o.dead, o.failed, o.finished_at
+FROM store.runs r
+LEFT JOIN (
+    SELECT run, count(*) AS attempted,
+        count(*) FILTER (status = 'accepted') AS accepted, count(*) FILTER (status = 'review') AS review,
+        count(*) FILTER (status = 'rejected') AS rejected, count(*) FILTER (status = 'unscorable') AS unscorable,
+        count(*) FILTER (status = 'dead') AS dead, count(*) FILTER (status = 'failed') AS failed,
+        max(made_at) AS finished_at
+    FROM store.outcomes GROUP BY run
+) o ON o.run = r.run;

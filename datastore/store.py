@@ -1,0 +1,213 @@
+"""The labels file: everything that changes in a workspace.
+
+Any process that has a DuckDB file open for writing shuts out all others, and an open reader shuts out the
+writer. So nobody holds this file: each read or write opens it, does one transaction, and closes it. A lock
+held by somebody else is waited for; one that lasts names the process that holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from exegete.datastore.database import connect
+from exegete.errors import WorkspaceBusy, WorkspaceDamaged, WorkspaceError
+
+PATIENCE_S = 10.0
+"""How long a read or write waits for a lock before it gives up."""
+
+T = TypeVar("T")
+Rows = Sequence[dict[str, Any]]
+
+
+class _Locked(Exception):
+    """Another process has the file open in a way that shuts us out."""
+
+
+class Store:
+    """Short transactions on one labels file."""
+
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+        """Open or make a labels file, and bring it to this version's schema.
+
+        Args:
+            path: `labels.duckdb`.
+            patience_s: how long to wait for a lock.
+
+        Raises:
+            WorkspaceBusy: another process holds it.
+            WorkspaceError: it can't be written, or was made by a newer version.
+        """
+        self.path, self._patience_s = path, patience_s
+        self._mutex = threading.Lock()
+        self._migrate()
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query, as dicts.
+
+        Raises:
+            WorkspaceBusy: a writer holds the file for too long.
+        """
+
+        def run(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+            cursor = con.execute(sql, list(parameters))
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return self._patiently(lambda: self._once(run, read_only=True))
+
+    def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do some work in one transaction: all of it is kept, or nothing.
+
+        Raises:
+            WorkspaceBusy: another process holds the file for too long; nothing was written.
+            WorkspaceError: the disk is full; nothing was written.
+        """
+
+        def run(con: duckdb.DuckDBPyConnection) -> T:
+            con.execute("BEGIN")
+            try:
+                result = work(con)
+            except BaseException:
+                con.execute("ROLLBACK")
+                raise
+            con.execute("COMMIT")
+            return result
+
+        return self._patiently(lambda: self._once(run, read_only=False))
+
+    def insert(self, tables: Mapping[str, Rows]) -> None:
+        """Insert rows into several tables in one transaction.
+
+        Args:
+            tables: rows by table name (in schema `store`), each row a dict of its columns.
+
+        Raises:
+            WorkspaceBusy, WorkspaceError: as `write`.
+        """
+
+        def work(con: duckdb.DuckDBPyConnection) -> None:
+            for name, rows in tables.items():
+                insert_rows(con, name, rows)
+
+        self.write(work)
+
+    def _migrate(self) -> None:
+        folder = files("exegete.datastore") / "schema"
+        steps = sorted((p for p in folder.iterdir() if re.match(r"\d+_", p.name)), key=lambda p: p.name)
+        views = (folder / "views.sql").read_text(encoding="utf-8")
+
+        def work(con: duckdb.DuckDBPyConnection) -> None:
+            con.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, views VARCHAR)")
+            row = con.execute("SELECT version, views FROM schema_version").fetchone()
+            version = row[0] if row else 0
+            if version > len(steps):
+                raise WorkspaceError(
+                    f"{self.path} was written by a newer exegete (schema {version}, this one knows "
+                    f"{len(steps)}): upgrade exegete"
+                )
+            if row == (len(steps), views):
+                return
+            for step in steps[version:]:
+                con.execute(step.read_text(encoding="utf-8"))
+            con.execute(views)
+            con.execute("DELETE FROM schema_version")
+            con.execute("INSERT INTO schema_version VALUES (?, ?)", [len(steps), views])
+
+        if self.path.exists():
+            try:
+                row = self.read("SELECT version, views FROM schema_version")
+            except duckdb.CatalogException:
+                row = []
+            if row and (row[0]["version"], row[0]["views"]) == (len(steps), views):
+                return
+        self.write(work)
+
+    def _once(self, run: Callable[[duckdb.DuckDBPyConnection], T], *, read_only: bool) -> T:
+        with self._mutex, self._connection(read_only=read_only) as con:
+            try:
+                return run(con)
+            except duckdb.FatalException as error:
+                raise WorkspaceError(_full_disk(self.path, error)) from error
+            except duckdb.Error as error:
+                if "No space left" in str(error) or "disk" in str(error).lower():
+                    raise WorkspaceError(_full_disk(self.path, error)) from error
+                raise
+
+    @contextmanager
+    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            con = connect(self.path, read_only=read_only)
+        except duckdb.IOException as error:
+            text = str(error)
+            if "lock" in text.lower():
+                raise _Locked(text) from error
+            if "No space left" in text:
+                raise WorkspaceError(_full_disk(self.path, error)) from error
+            raise _damaged(self.path, error) from error
+        except duckdb.Error as error:
+            raise _damaged(self.path, error) from error
+        try:
+            yield con
+        finally:
+            try:
+                con.close()
+            except duckdb.Error as error:  # a failed checkpoint; committed rows are in the WAL
+                raise WorkspaceError(_full_disk(self.path, error)) from error
+
+    def _patiently(self, once: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception_type(_Locked),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            stop=stop_after_delay(self._patience_s),
+            reraise=True,
+        )
+        try:
+            return retrying(once)
+        except _Locked as error:
+            raise WorkspaceBusy(
+                f"{self.path} is held open by {_holder(str(error))}: close it (a duckdb shell, a notebook) "
+                "and run the command again"
+            ) from None
+
+
+def insert_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
+    """Insert rows into a table of schema `store`, through Arrow."""
+    if not rows:
+        return
+    columns = {
+        key: [json.dumps(row[key]) if isinstance(row[key], dict) else row[key] for row in rows]
+        for key in rows[0]
+    }
+    con.register("incoming", pa.table(columns))
+    con.execute(f"INSERT INTO store.{name} BY NAME SELECT * FROM incoming")
+    con.unregister("incoming")
+
+
+def _holder(text: str) -> str:
+    found = re.search(r"held in (.+?) \(PID (\d+)\)", text)
+    return f"process {found[2]} ({Path(found[1]).name})" if found else "another process"
+
+
+def _full_disk(path: Path, error: Exception) -> str:
+    return (
+        f"{path} can't be written ({str(error).splitlines()[0]}): make room on its disk and run the command "
+        "again; everything already saved is safe"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> WorkspaceDamaged:
+    return WorkspaceDamaged(
+        f"{path} can't be opened ({str(error).splitlines()[0]}): move it aside and run the jobs again; "
+        "paid replies are in the journal and are not asked for twice"
+    )

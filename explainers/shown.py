@@ -1,0 +1,171 @@
+"""How excerpts are shown to an explainer: as numbers from 0 to 10, as marked text, as mistakes.
+
+Every function returns plain lines that are fenced where they enter a prompt (see prompts/material.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exegete.datastore.records import MAX_LEVEL, Context, Excerpt, Floats, Unit
+from exegete.explainers.explainer import Attempt, Mistake
+from exegete.explainers.hygiene import clean
+from exegete.prompts.material import LINE_BREAK, breaks_line, shown_word, spaced
+
+Levels = NDArray[np.int64]
+
+SPARSE = 0.2
+"""Below this share of words with a level, the words that have one are listed again [Bills 2023]."""
+
+MARKED = 0.3
+"""A word is marked above this share of the excerpt's own maximum [Paulo 2024]."""
+
+ATTEMPTS = 4
+MISTAKES = 5
+"""How many earlier labels a revision is shown, and how many misses and false alarms of each: the best labels
+and the worst errors, so that a prompt stays of one size however many rounds went before."""
+
+# Private stand-ins for the marks while the text's own angle brackets are told apart from them.
+_OPEN, _CLOSE = "\x01", "\x02"
+_NEAR_MARK = {
+    "<": re.compile("<(?=[<\x01])|(?<=[<\x01])<"),
+    ">": re.compile(">(?=[>\x02])|(?<=[>\x02])>"),
+}
+
+
+def levels(activations: Floats, maximum: float) -> Levels:
+    """Whole levels of an excerpt: round(10 · relu(a) / feature maximum), at most 10 [Bills 2023, §2.1].
+
+    Args:
+        activations: (n_tokens,) raw units.
+        maximum: the feature's maximum in the explain split, raw units.
+
+    Returns:
+        (n_tokens,) from 0 to 10; all 0 for a feature that never fires.
+    """
+    if maximum <= 0:
+        return np.zeros(len(activations), dtype=np.int64)
+    scaled = MAX_LEVEL * np.maximum(activations.astype(np.float64), 0.0) / maximum
+    return np.asarray(np.minimum(np.rint(scaled), MAX_LEVEL), dtype=np.int64)
+
+
+def as_pairs(excerpts: Sequence[Excerpt], maximum: float, unit: Unit) -> str:
+    """Show excerpts as `word<tab>level` lines, then the words with a level again where they are few.
+
+    Args:
+        excerpts: what to show, in this order.
+        maximum: the feature's maximum, raw units: level 10.
+        unit: "token" keeps the space before a token, which tells pieces of words from their beginnings.
+
+    Returns:
+        One block: a heading and its lines for every excerpt.
+    """
+    blocks: list[str] = []
+    for number, excerpt in enumerate(excerpts, start=1):
+        shown = levels(excerpt.activations, maximum)
+        rows = [
+            f"{_at_line_start(token, unit)}\t{level}"
+            for token, level in zip(excerpt.context.tokens, shown.tolist(), strict=True)
+        ]
+        blocks.append("\n".join([f"Excerpt {number}", *rows]))
+        if np.count_nonzero(shown) < SPARSE * len(shown):
+            firing = [row for row, level in zip(rows, shown.tolist(), strict=True) if level > 0]
+            blocks.append("\n".join([f"Excerpt {number}, only the words above 0", *(firing or ["(none)"])]))
+    return "\n\n".join(blocks)
+
+
+def as_marked(excerpts: Sequence[Excerpt], maximum: float) -> str:
+    """Show excerpts as running text with <<marked>> words, and the levels of those after each excerpt.
+
+    Marked are words above 30% of the excerpt's own maximum; levels are relative to the feature's.
+    """
+    return "\n\n".join(
+        f"Excerpt {number}: {_marked_text(excerpt)}\nLevels: {_marked_levels(excerpt, maximum)}"
+        for number, excerpt in enumerate(excerpts, start=1)
+    )
+
+
+def as_attempts(attempts: Sequence[Attempt], maximum: float) -> str:
+    """Show labels that were tried, their scores, and where each was wrong.
+
+    Args:
+        attempts: best first; the first ATTEMPTS of them are shown.
+        maximum: the feature's maximum, raw units: level 10.
+    """
+    blocks: list[str] = []
+    for number, attempt in enumerate(attempts[:ATTEMPTS], start=1):
+        score = "undefined" if attempt.score is None else f"{attempt.score:.2f}"
+        lines = [f"Label {number}: {clean(attempt.label.text)}", f"Score: {score}"]
+        lines += _mistakes("Missed", attempt.misses, maximum)
+        lines += _mistakes("False alarm", attempt.false_alarms, maximum)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _mistakes(kind: str, mistakes: Sequence[Mistake], maximum: float) -> list[str]:
+    """Two lines for each of the worst mistakes: the passage, and its words with both levels."""
+    lines: list[str] = []
+    for mistake in mistakes[:MISTAKES]:
+        context = mistake.excerpt.context
+        true = levels(mistake.excerpt.activations, maximum).tolist()
+        # A predicted level may be an expected value between two levels: one decimal, none when whole.
+        said = [f"{round(float(level), 1):g}" for level in mistake.levels]
+        pairs = [
+            f"{shown_word(token)} (true {t}, predicted {s})"
+            for token, t, s in zip(context.tokens, true, said, strict=True)
+            if t > 0 or s not in ("0", "-0")
+        ]
+        lines += [f"{kind}: {_passage(context)}", f"  words: {_listed(pairs)}"]
+    return lines
+
+
+def _marked(excerpt: Excerpt) -> NDArray[np.bool_]:
+    """(n_tokens,) whether each word is above the bar of its excerpt."""
+    bar = MARKED * max(excerpt.peak, 0.0)
+    return np.asarray(excerpt.activations > bar, dtype=np.bool_)
+
+
+def _marked_text(excerpt: Excerpt) -> str:
+    """Running text with marks that the text itself can't make."""
+    text = ""
+    for token, marked in zip(excerpt.context.tokens, _marked(excerpt).tolist(), strict=True):
+        word = shown_word(token)
+        text += _before(token) + (f"{_OPEN}{word}{_CLOSE}" if marked else word)
+    text = _NEAR_MARK["<"].sub("‹", text.strip())
+    text = _NEAR_MARK[">"].sub("›", text)
+    return text.replace(_OPEN, "<<").replace(_CLOSE, ">>")
+
+
+def _marked_levels(excerpt: Excerpt, maximum: float) -> str:
+    """The marked words in their order, each with its level."""
+    shown = levels(excerpt.activations, maximum).tolist()
+    rows = zip(excerpt.context.tokens, shown, _marked(excerpt).tolist(), strict=True)
+    return _listed([f"{shown_word(token)} {level}" for token, level, marked in rows if marked])
+
+
+def _passage(context: Context) -> str:
+    """A passage on one line, words one space apart."""
+    return spaced(context.tokens)
+
+
+def _at_line_start(token: str, unit: Unit) -> str:
+    """A word where it begins a line, with what stood before it as far as that matters."""
+    if breaks_line(token):
+        return f"{LINE_BREAK} {shown_word(token)}"
+    return f"{' ' if unit == 'token' and token[:1].isspace() and token.strip() else ''}{shown_word(token)}"
+
+
+def _before(token: str) -> str:
+    """The space or line break before a word of running text."""
+    if breaks_line(token):
+        return f" {LINE_BREAK} "
+    return " " if token[:1].isspace() else ""
+
+
+def _listed(items: Iterable[str]) -> str:
+    """Join a list for reading, and say so when it is empty."""
+    return "; ".join(items) or "(none)"

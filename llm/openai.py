@@ -1,0 +1,194 @@
+"""OpenAI, by its Responses API, and every server that speaks its chat completions.
+
+One call here is one HTTP request (and one more for each parameter a model turns out to refuse): trying again
+is retry.py's business, so the SDK's own retries are off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from exegete.llm.downgrade import Downgrades
+from exegete.llm.failure import body_of, in_body, unreadable
+from exegete.llm.llm import Finish, Reply, Request
+from exegete.llm.names import ModelName
+from exegete.llm.schema import name_of, strict, with_schema_in_words
+from exegete.llm.wire import conversation, count, deep, key_from, listed, plain, refuse_other_models
+
+if TYPE_CHECKING:
+    import openai
+
+OFFICIAL = "https://api.openai.com/v1"
+TIMEOUT_S = 600.0
+CONNECT_TIMEOUT_S = 10.0
+KEY = "OPENAI_API_KEY"
+
+_WORDS = {
+    "temperature": ("temperature",),
+    "schema": ("response_format", "json_schema", "text.format", "structured output"),
+    "max_tokens": ("max_completion_tokens",),
+}
+_FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "filtered"}
+_BROKEN_OFF = frozenset({"abort", "error"})
+
+
+class OpenAI:
+    """A model at OpenAI or at a server compatible with it."""
+
+    def __init__(
+        self, name: ModelName, *, timeout_s: float = TIMEOUT_S, official_url: str = OFFICIAL
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            name: with a URL, that server's chat completions are used; without, OpenAI's Responses API.
+            timeout_s: for one whole exchange.
+            official_url: where the Responses API is.
+
+        Raises:
+            UsageError: OPENAI_API_KEY is not set (compatible servers don't need it), or can't be a key.
+        """
+        import openai
+
+        key = key_from((KEY,), needed=name.url is None, why=f"{name} needs a key")
+        self.name = name
+        self._timeout_s = timeout_s
+        self._downgrades = Downgrades(str(name), _WORDS)
+        self._client: openai.AsyncOpenAI = openai.AsyncOpenAI(
+            api_key=key or "none",  # the SDK insists on one
+            base_url=name.url or official_url,
+            max_retries=0,
+            timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+        )
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            CallFailed: an LLMUnavailable; wrapped in `Retrying`, it is tried again where that helps.
+        """
+        refuse_other_models(self.name, request)
+        send = self._chat if self.name.url else self._respond
+        used = {"max_tokens"} if self.name.url else set()
+        used |= {"temperature"} if request.temperature is not None else set()
+        used |= {"schema"} if request.schema is not None else set()
+        started = time.monotonic()
+        reply = await self._downgrades.run(lambda left_out: send(request, left_out), frozenset(used))
+        return replace(reply, latency_s=time.monotonic() - started)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.close()
+
+    async def _chat(self, request: Request, left_out: frozenset[str]) -> Reply:
+        """One chat completion."""
+        texts = conversation(request, system_role="system")
+        limit = "max_completion_tokens" if "max_tokens" in left_out else "max_tokens"
+        options: dict[str, Any] = {limit: request.max_tokens}
+        if request.temperature is not None and "temperature" not in left_out:
+            options["temperature"] = request.temperature
+        if request.schema is not None and "schema" in left_out:
+            texts = with_schema_in_words(texts, request.schema)
+        elif request.schema is not None:
+            schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        call = self._client.chat.completions.with_raw_response.create(
+            model=self.name.name,
+            messages=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
+            **options,
+        )
+        return read_chat(await body_of(str(self.name), call, self._timeout_s), str(self.name))
+
+    async def _respond(self, request: Request, left_out: frozenset[str]) -> Reply:
+        """One call of the Responses API. Nothing is kept at the server."""
+        texts = conversation(request)
+        options: dict[str, Any] = {"max_output_tokens": request.max_tokens, "store": False}
+        if request.system:
+            options["instructions"] = request.system
+        if request.temperature is not None and "temperature" not in left_out:
+            options["temperature"] = request.temperature
+        if request.schema is not None and "schema" in left_out:
+            texts = with_schema_in_words(texts, request.schema)
+        elif request.schema is not None:
+            schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+            options["text"] = {"format": {"type": "json_schema", **schema}}
+        call = self._client.responses.with_raw_response.create(
+            model=self.name.name,
+            input=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
+            **options,
+        )
+        return read_response(await body_of(str(self.name), call, self._timeout_s), str(self.name))
+
+
+def read_chat(body: Mapping[str, Any], model: str) -> Reply:
+    """A chat completion as a Reply.
+
+    Raises:
+        CallFailed: the body describes an error, or holds no choice.
+    """
+    if body.get("error"):
+        raise in_body(model, body["error"])
+    message = deep(body, "choices", 0, "message")
+    if not isinstance(message, Mapping):
+        raise unreadable(model, "it holds no choice")
+    reason = str(deep(body, "choices", 0, "finish_reason"))
+    if reason in _BROKEN_OFF:
+        raise in_body(model, f"the server broke off (finish_reason {reason})")
+    refusal = plain(message.get("refusal"))
+    usage = body.get("usage")
+    return Reply(
+        text=refusal or plain(message.get("content")),
+        finish="refusal" if refusal else _FINISH.get(reason, "stop"),
+        served_by=str(body.get("model") or model),
+        input_tokens=count(usage, "prompt_tokens"),
+        output_tokens=count(usage, "completion_tokens"),
+        cached_tokens=count(usage, "prompt_tokens_details", "cached_tokens"),
+        latency_s=0.0,
+    )
+
+
+def read_response(body: Mapping[str, Any], model: str) -> Reply:
+    """A response of the Responses API as a Reply.
+
+    Raises:
+        CallFailed: the response failed, or holds no output.
+    """
+    error = body.get("error")
+    if error and "policy" not in str(deep(error, "code")):
+        raise in_body(model, error)
+    if not error and not isinstance(body.get("output"), list):
+        raise unreadable(model, "it holds no output")
+    parts = _parts(body)
+    refusal = "".join(plain(part.get("refusal")) for part in parts if part.get("type") == "refusal")
+    text = "".join(plain(part.get("text")) for part in parts if part.get("type") == "output_text")
+    usage = body.get("usage")
+    return Reply(
+        text=refusal or text,
+        finish=_finish_of(body, bool(refusal)),
+        served_by=str(body.get("model") or model),
+        input_tokens=count(usage, "input_tokens"),
+        output_tokens=count(usage, "output_tokens"),
+        cached_tokens=count(usage, "input_tokens_details", "cached_tokens"),
+        latency_s=0.0,
+    )
+
+
+def _parts(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Content parts of all messages of a response; reasoning and tool calls have none that matter here."""
+    messages = (item for item in listed(body.get("output")) if deep(item, "type") == "message")
+    parts = (part for message in messages for part in listed(deep(message, "content")))
+    return [part for part in parts if isinstance(part, Mapping)]
+
+
+def _finish_of(body: Mapping[str, Any], refused: bool) -> Finish:
+    """Why a response ended."""
+    if body.get("error"):
+        return "filtered"
+    if refused:
+        return "refusal"
+    if body.get("status") == "incomplete":
+        return "filtered" if deep(body, "incomplete_details", "reason") == "content_filter" else "length"
+    return "stop"

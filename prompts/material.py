@@ -1,0 +1,109 @@
+"""Text from a corpus, made fit to stand in a prompt: everything visible, and between marks it can't forge.
+
+A corpus holds whatever people wrote, and some of it was written to be read by a model. So
+
+1. every character that can't be seen, or that moves the others about (controls, terminal escapes, bidi
+   controls, line separators, lone surrogates), is replaced by a picture of itself;
+2. a word is printed without whitespace inside, so that words are told apart by the spaces between them,
+   and a line break is printed as `⏎`, so that a passage never begins a line of the prompt;
+3. a block is put between a first and a last line that carry a code computed from the block itself, which
+   the block therefore can't contain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+LINE_BREAK = "⏎"
+"""Stands for a line break of the corpus."""
+
+BLANK = "␣"
+"""Stands for whitespace that is a word by itself, or stands inside one."""
+
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, but Persian, Indic scripts and emoji can't be written without them."""
+
+_PICTURES = {"\n": LINE_BREAK, "\t": "⇥", "\x7f": "␡"}
+
+
+class Fenced(str):
+    """A block that stands between its marks: the only kind of text a prompt takes in."""
+
+    __slots__ = ()
+
+
+def is_hidden(char: str) -> bool:
+    """Say whether a character can't be seen or reorders what stands beside it."""
+    return char not in _JOINERS and unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def picture(char: str) -> str:
+    """What is printed for a hidden character: `␛` for an escape, `⟨U+202E⟩` for a bidi control."""
+    known = _PICTURES.get(char)
+    if known is not None:
+        return known
+    return chr(0x2400 + ord(char)) if ord(char) < 0x20 else f"⟨U+{ord(char):04X}⟩"
+
+
+class _InBlock(dict[int, str]):
+    """Translation of a block: hidden characters become pictures, its own line breaks and tabs stay."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        self[code] = picture(char) if is_hidden(char) and char not in "\n\t" else char
+        return self[code]
+
+
+class _InWord(dict[int, str]):
+    """Translation of a word: as in a block, and no whitespace of any kind."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if is_hidden(char):
+            self[code] = picture(char)
+        else:
+            self[code] = BLANK if char.isspace() else char
+        return self[code]
+
+
+_in_block, _in_word = _InBlock(), _InWord()
+
+
+def shown_word(token: str) -> str:
+    """Print one word or token: never empty, without whitespace, canonically composed (NFC).
+
+    Whitespace around the word is dropped; a token that is nothing else is printed as what it is.
+    """
+    text = unicodedata.normalize("NFC", token)
+    return (text.strip() or text or " ").translate(_in_word)
+
+
+def breaks_line(token: str) -> bool:
+    """Say whether a line break stands before the word in its token."""
+    return bool(token.strip()) and "\n" in token[: len(token) - len(token.lstrip())]
+
+
+def spaced(tokens: tuple[str, ...]) -> str:
+    """Print words one space apart, whatever stood between them, so that each can be told from the next."""
+    return " ".join(
+        f"{LINE_BREAK} {shown_word(token)}" if breaks_line(token) else shown_word(token) for token in tokens
+    )
+
+
+def fenced(text: str, title: str) -> Fenced:
+    """Put a block between two lines that it can't contain.
+
+    Args:
+        text: the block; its line breaks are kept, so what it is made of must not bring its own.
+        title: what the block is, one word of ours.
+
+    Returns:
+        The block between `[begin TITLE CODE]` and `[end TITLE CODE]`; the same text, the same bytes.
+    """
+    body = text.translate(_in_block)
+    code, turn = "", 0
+    while not code or code in body:
+        code = hashlib.sha256(f"{turn}\n{title}\n{body}".encode()).hexdigest()[:12]
+        turn += 1
+    return Fenced(f"[begin {title} {code}]\n{body}\n[end {title} {code}]")

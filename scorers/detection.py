@@ -1,0 +1,137 @@
+"""Detection score: does a label tell excerpts in which the feature fires from those in which it is silent?
+
+Read from the same simulation as the simulation score, at no further cost [cf. the detection scoring of
+Paulo et al. 2024, which asks for it apart]: an excerpt is judged firing when any of its words is given a
+level above 0, as strongly as its highest level. The value is balanced accuracy, .5 by chance.
+
+It does not see where in an excerpt, or how often, a label over-predicts: it stands beside the
+simulation score, not in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exegete.datastore.records import Evidence, Label, Score, Split
+from exegete.scorers.classification import (
+    Judgements,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    balanced_accuracy_draws,
+    dealt_balanced_accuracies,
+    f1,
+)
+from exegete.scorers.reading import Reading, read
+from exegete.scorers.resampling import compare, percentile_interval, share_at_least
+from exegete.scorers.scorer import refuse_other_splits
+from exegete.simulators.simulator import Simulator
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionScorer:
+    """Scores labels by the balanced accuracy with which they find the excerpts a feature fires in.
+
+    `Score.details` holds:
+
+    - `auroc`, `average_precision`: of the highest level as a measure of firing; `f1`: at level > 0;
+    - `recall_STRATUM`: share of a firing stratum's excerpts judged firing ("recall_decile_1");
+      `silent_STRATUM`: share of a quiet stratum's excerpts judged silent ("silent_hard_quiet");
+    - `share_above_threshold`: share of draws (see `exegete.scorers.classification`) at or above the
+      threshold; `chance_p95`: 95th percentile of the value by chance.
+    """
+
+    simulator: Simulator
+    split: Split
+    threshold: float
+    """The balanced accuracy a label is to clear, for `share_above_threshold`."""
+    seed: int
+    n_boot: int = 2000
+    """Draws for the interval; 0 leaves it out."""
+    n_perm: int = 1999
+    """Permutations; 0 leaves chance and the p-value out."""
+
+    @property
+    def name(self) -> str:
+        """name@version, with the simulator's."""
+        return f"detection@1({self.simulator.name})"
+
+    async def score(self, label: Label, evidence: Evidence) -> Score:
+        """Simulate a label on the evidence and judge every excerpt by its highest level.
+
+        Args:
+            label: the label to score.
+            evidence: excerpts of this scorer's split.
+
+        Returns:
+            A score; its value is None when too few excerpts are there or could be read. A label that
+            predicts nothing, or firing everywhere, has a value: .5.
+
+        Raises:
+            LeakageError: the evidence is of another split.
+            LLMError: no model could be reached.
+        """
+        refuse_other_splits(self, evidence)
+        return self.score_reading(await read(self.simulator, label, evidence, self.seed))
+
+    def score_reading(self, reading: Reading) -> Score:
+        """Score a simulation that has been read."""
+        if reading.why_none is not None:
+            return Score(
+                scorer=self.name,
+                split=self.split,
+                value=None,
+                low=None,
+                high=None,
+                chance=None,
+                p_value=None,
+                n_asked=reading.n_asked,
+                n_read=reading.n_read,
+                why_none=reading.why_none,
+            )
+        judged = judge(reading)
+        value = balanced_accuracy(judged)
+        draws = balanced_accuracy_draws(judged, self.seed, self.n_boot)
+        interval = percentile_interval(draws)
+        chance = compare(value, dealt_balanced_accuracies(judged, self.seed, self.n_perm))
+        details = {
+            "share_above_threshold": share_at_least(draws, self.threshold),
+            "chance_p95": chance.p95,
+            "auroc": auroc(judged),
+            "average_precision": average_precision(judged),
+            "f1": f1(judged),
+            **_by_stratum(reading, judged),
+        }
+        return Score(
+            scorer=self.name,
+            split=self.split,
+            value=value,
+            low=interval.low,
+            high=interval.high,
+            chance=chance.mean,
+            p_value=chance.p_value,
+            n_asked=reading.n_asked,
+            n_read=reading.n_read,
+            details=details,
+        )
+
+
+def judge(reading: Reading) -> Judgements:
+    """Judgements of whole excerpts from the levels of their words: firing where any is above 0."""
+    strength = np.array([float(levels.max()) for levels in reading.levels])
+    fires = np.array([group in ("top", "sampled") for group in reading.groups])
+    return Judgements(fires=fires, said=strength > 0, strength=strength)
+
+
+def _by_stratum(reading: Reading, judged: Judgements) -> dict[str, float | None]:
+    """Share of right judgements in every stratum that is there."""
+    strata = np.array([excerpt.stratum for excerpt in reading.excerpts])
+    right = judged.said == judged.fires
+    shares: dict[str, float | None] = {}
+    for fires, word in ((True, "recall"), (False, "silent")):
+        side = judged.fires == fires
+        for stratum in dict.fromkeys(strata[side].tolist()):
+            shares[f"{word}_{stratum.replace(' ', '_')}"] = float(right[side & (strata == stratum)].mean())
+    return shares

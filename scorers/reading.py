@@ -1,0 +1,158 @@
+"""What a label's simulation can be scored on: the excerpts that could be read, and whether they are enough.
+
+Both scorers of a simulation ask for it in the same words and the same order, so a simulator that remembers
+(`exegete.simulators.remembered`) is called once for the two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from exegete.datastore.hashing import digest64
+from exegete.datastore.records import Context, Evidence, Excerpt, Floats, Label
+from exegete.simulators.simulator import Simulation, Simulator
+
+MIN_SHARE_READ = 0.8
+"""With a smaller share read, a score could say more about what was unreadable than about the label."""
+
+MIN_A_SIDE = 5
+"""Activating excerpts, and quiet ones, that a score needs."""
+
+Group = Literal["top", "sampled", "quiet", "hard quiet"]
+GROUPS: tuple[Group, ...] = ("top", "sampled", "quiet", "hard quiet")
+"""Kinds of excerpt; "sampled" are all deciles together, which hold too few each to be resampled apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The readable part of a simulation: excerpts, kind after kind, with their simulated levels."""
+
+    excerpts: tuple[Excerpt, ...]
+    levels: tuple[Floats, ...]
+    """For every excerpt, (n_tokens,) levels, 0 to 10."""
+    groups: tuple[Group, ...]
+    """For every excerpt its kind, in the order of `GROUPS`."""
+    n_asked: int
+    why_none: str | None
+    """Why this is too little to be scored, or None when it is enough."""
+
+    @property
+    def n_read(self) -> int:
+        """Excerpts whose simulation could be read."""
+        return len(self.excerpts)
+
+    @property
+    def strata(self) -> tuple[int, ...]:
+        """Sizes of the strata to resample in; the rows of a stratum follow each other.
+
+        Strata are the kinds; a kind with one excerpt joins the other of its side, since it could not vary.
+        """
+        counts = Counter(self.groups)
+        sizes: list[int] = []
+        for side in (GROUPS[:2], GROUPS[2:]):
+            members = [counts[group] for group in side if counts[group]]
+            sizes += [sum(members)] if 1 in members else members
+        return tuple(sizes)
+
+
+async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int) -> Reading:
+    """Simulate a label on some evidence and keep what could be read.
+
+    Contexts are handed over in an order that depends on the feature and the seed only, so that their order
+    gives nothing away about where the feature fires. Evidence that is too thin to start with is not
+    simulated at all.
+
+    Args:
+        simulator: predicts levels from the label's text.
+        label: the label.
+        evidence: excerpts of one split.
+        seed: chooses the order.
+
+    Raises:
+        LLMError: no model could be reached.
+        ValueError: the simulator answered for other contexts than it was asked about.
+    """
+    thin = _too_few(len(evidence.activating), len(evidence.quiet), "found")
+    if thin is not None:
+        return Reading((), (), (), 0, thin)
+    excerpts = evidence.excerpts
+    order = _order(evidence, seed)
+    contexts = [excerpts[i].context for i in order]
+    simulation = await simulator.simulate(label.text, contexts)
+    _check(simulation, contexts, simulator.name)
+    levels: list[Floats | None] = [None] * len(excerpts)
+    for place, i in enumerate(order):
+        levels[i] = simulation.levels[place]
+    return _keep_read(evidence, levels, [why for why in simulation.why_missing if why is not None])
+
+
+def group_of(stratum: str, activating: bool) -> Group:
+    """The kind of an excerpt of this stratum."""
+    if activating:
+        return "top" if stratum == "top" else "sampled"
+    return "hard quiet" if stratum == "hard quiet" else "quiet"
+
+
+def _keep_read(evidence: Evidence, levels: Sequence[Floats | None], reasons: Sequence[str]) -> Reading:
+    """Drop missing excerpts, put the others in the order of their kinds, and judge if they are enough."""
+    kept: list[tuple[Group, Excerpt, Floats]] = []
+    for i, (excerpt, simulated) in enumerate(zip(evidence.excerpts, levels, strict=True)):
+        if simulated is not None:
+            kept.append((group_of(excerpt.stratum, i < len(evidence.activating)), excerpt, simulated))
+    kept.sort(key=lambda item: GROUPS.index(item[0]))
+    groups = tuple(group for group, _, _ in kept)
+    n_activating = sum(group in GROUPS[:2] for group in groups)
+    if len(kept) < MIN_SHARE_READ * len(levels):
+        why: str | None = (
+            f"{len(kept)} of {len(levels)} excerpts could be read ({len(kept) / len(levels):.0%}), and "
+            f"{MIN_SHARE_READ:.0%} are needed{_commonest(reasons)}"
+        )
+    else:
+        why = _too_few(n_activating, len(kept) - n_activating, "read")
+    return Reading(tuple(e for _, e, _ in kept), tuple(x for _, _, x in kept), groups, len(levels), why)
+
+
+def _commonest(reasons: Sequence[str]) -> str:
+    """The commonest reason for a missing excerpt, to append to a sentence."""
+    if not reasons:
+        return ""
+    reason, count = Counter(reasons).most_common(1)[0]
+    return f"; of those missing, {count}: {reason}"
+
+
+def _too_few(n_activating: int, n_quiet: int, verb: str) -> str | None:
+    """Why this many excerpts are too few, or None."""
+    if min(n_activating, n_quiet) >= MIN_A_SIDE:
+        return None
+    found = f"{n_activating} activating and {n_quiet} quiet excerpts were {verb}"
+    return f"{found}, and {MIN_A_SIDE} of each are needed"
+
+
+def _order(evidence: Evidence, seed: int) -> list[int]:
+    """Order to ask about the excerpts in: the same for every label and every scorer of a feature."""
+    feature = evidence.feature
+    digest = digest64(
+        feature.subject, feature.site, feature.dictionary, feature.index, feature.polarity, evidence.split
+    )
+    order = np.random.default_rng([seed, digest]).permutation(len(evidence.excerpts))
+    return [int(i) for i in order]
+
+
+def _check(simulation: Simulation, contexts: Sequence[Context], name: str) -> None:
+    """Raise ValueError unless there is an answer, or None, for every word of every context."""
+    if len(simulation.levels) != len(contexts):
+        raise ValueError(
+            f"simulator {name} answered for {len(simulation.levels)} contexts of {len(contexts)}: "
+            "it must give one entry a context, None where it has no answer"
+        )
+    for levels, context in zip(simulation.levels, contexts, strict=True):
+        if levels is not None and levels.shape != (len(context.tokens),):
+            raise ValueError(
+                f"simulator {name} gave levels of shape {levels.shape} for a context of "
+                f"{len(context.tokens)} words: it must give one level a word"
+            )

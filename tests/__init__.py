@@ -1,0 +1,1 @@
+"""Tests of exegete; the folders mirror those of the package."""
