@@ -23,9 +23,6 @@ from exegete.scorers.scorer import Scorer
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
 
-_REFINE_RESAMPLES = 0
-"""The refine split only ranks candidates: no interval is made of it, and none is paid for."""
-
 
 @dataclass(slots=True)
 class Models:
@@ -87,21 +84,22 @@ class Parts:
     evidence: EvidenceFile
 
     def scorers(self, split: Split) -> list[Scorer]:
-        """The job's scorers for a split; on the refine split without intervals."""
-        resamples: Mapping[str, Any] = {} if split == "report" else {"n_boot": _REFINE_RESAMPLES, "n_perm": 0}
-        spec = self.spec
-        names = spec.scorers if split == "report" else spec.scorers[:1]
-        return [
-            scorers.build(
-                name,
-                simulator=self.simulator,
-                split=split,
-                threshold=spec.threshold,
-                seed=spec.seed,
-                **resamples,
-            )
-            for name in names
-        ]
+        """The job's scorers for a split, with intervals and chance levels; the primary one first."""
+        return [self._scorer(name, split, {}) for name in self.spec.scorers]
+
+    def ranker(self) -> Scorer:
+        """The primary scorer on the refine split: it only ranks candidates, so nothing is resampled."""
+        return self._scorer(self.spec.scorers[0], "refine", {"n_boot": 0, "n_perm": 0})
+
+    def _scorer(self, name: str, split: Split, resamples: Mapping[str, int]) -> Scorer:
+        return scorers.build(
+            name,
+            self.simulator,
+            split=split,
+            threshold=self.spec.threshold,
+            seed=self.spec.seed,
+            **resamples,
+        )
 
     def examiner(self) -> Examiner:
         """What scores frozen labels."""
@@ -117,7 +115,7 @@ class Parts:
             AgentEvidence(self.evidence),
             self.explainer,
             self.simulator,
-            self.scorers("refine")[0],
+            self.ranker(),
             self.examiner(),
             self.spec.refine_plan,
             self.spec.candidates,

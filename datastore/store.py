@@ -64,7 +64,15 @@ class Store:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-        return self._patiently(lambda: self._once(run, read_only=True))
+        return self.reading(run)
+
+    def reading(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Do some work on a read-only connection.
+
+        Raises:
+            WorkspaceBusy: a writer holds the file for too long.
+        """
+        return self._patiently(lambda: self._once(work, read_only=True))
 
     def write(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Do some work in one transaction: all of it is kept, or nothing.

@@ -116,6 +116,19 @@ class Workspace:
             raise UsageError(f"choose one of these harvests with --harvest: {', '.join(matching)}")
         raise UsageError(f"there is no harvest {name!r} in {self.root}; it has {', '.join(names)}")
 
+    def running_job(self) -> int | None:
+        """The process id of the job that runs here, or None."""
+        path = self.root / "job.lock"
+        if not path.exists():
+            return None
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else 0
+        return None
+
     @contextmanager
     def job_lock(self) -> Iterator[None]:
         """Hold the workspace for one job.

@@ -1,5 +1,5 @@
 """Explain from marked text: running excerpts with <<activating>> words [Paulo et al. 2024, "Automatically
-interpreting millions of features in large language models", §3; prompts our own].
+interpreting millions of features in large language models"; prompts our own].
 
 1. In every excerpt the words above 30% of its own maximum are marked <<so>>, and their levels
    (round(10 · relu(a) / feature maximum)) follow the excerpt.

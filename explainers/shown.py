@@ -38,7 +38,7 @@ _NEAR_MARK = {
 
 
 def levels(activations: Floats, maximum: float) -> Levels:
-    """Whole levels of an excerpt: round(10 · relu(a) / feature maximum), at most 10 [Bills 2023, §2.1].
+    """Whole levels of an excerpt: round(10 · relu(a) / feature maximum), at most 10 [Bills 2023].
 
     Args:
         activations: (n_tokens,) raw units.

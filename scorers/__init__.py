@@ -35,8 +35,8 @@ def names() -> tuple[str, ...]:
 def build(
     name: str,
     simulator: Simulator,
-    *,
     split: Split,
+    *,
     threshold: float,
     seed: int,
     n_boot: int = 2000,
@@ -61,7 +61,7 @@ def build(
         raise UsageError(f"there is no scorer named {name!r}: choose one of {', '.join(found)}")
     make = found[name].load()
     return cast(
-        "Scorer", make(simulator, split=split, threshold=threshold, seed=seed, n_boot=n_boot, n_perm=n_perm)
+        "Scorer", make(simulator, split, threshold=threshold, seed=seed, n_boot=n_boot, n_perm=n_perm)
     )
 
 

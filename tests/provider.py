@@ -114,7 +114,7 @@ class Act:
     delay_s: float = 0.0
     cut: Cut = ""
     """before: the connection is dropped before the model ran. The others are billed: after: dropped instead
-    of a response; mid-body: dropped halfway; hang: nothing after the headers; drip: blanks; gzip: cut short."""
+    of a response; mid-body: dropped halfway; hang: nothing after the headers; drip: blanks; gzip: cut."""
 
 
 Answer = Callable[[Asked], "Said | str | dict[str, Any] | list[Any]"]

@@ -1,0 +1,79 @@
+"""Checks of a workspace's health: every file is what was recorded, and can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from exegete.datastore.evidence_file import EvidenceFile
+from exegete.datastore.evidence_writer import read_manifest, sha256_of
+from exegete.datastore.store import Store
+from exegete.datastore.workspace import Workspace
+from exegete.errors import ExegeteError
+from exegete.llm.record import records
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+
+
+def check_workspace(root: Path) -> list[Finding]:
+    """Check a workspace's marker, evidence files, labels file and journal.
+
+    Args:
+        root: the workspace folder.
+
+    Returns:
+        One finding a thing; none is raised.
+    """
+    try:
+        workspace = Workspace.open(root)
+    except ExegeteError as error:
+        return [Finding("workspace", False, str(error))]
+    findings = [Finding("workspace", True, str(root))]
+    for name in workspace.harvests():
+        path = workspace.evidence / f"{name}.duckdb"
+        findings.append(_try(f"evidence {name}", lambda path=path: _evidence(path)))  # type: ignore[misc]
+    if workspace.labels.exists():
+        findings.append(_try("labels", lambda: _labels(workspace.labels)))
+    findings.append(_try("journal", lambda: _journal(workspace.journal)))
+    running = workspace.running_job()
+    findings.append(Finding("job", True, f"process {running} is running" if running else "none is running"))
+    return findings
+
+
+def _try(what: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except (ExegeteError, duckdb.Error, OSError) as error:
+        return Finding(what, False, str(error).splitlines()[0])
+
+
+def _evidence(path: Path) -> Finding:
+    manifest = read_manifest(path)
+    what = "evidence"
+    if sha256_of(path) != manifest.sha256:
+        return Finding(what, False, f"{path.name} is not what was recorded: delete it and harvest again")
+    file = EvidenceFile(path)
+    n = len(file.features)
+    file.close()
+    return Finding(what, True, f"{manifest.name}: {n:,} features, digest as recorded")
+
+
+def _labels(path: Path) -> Finding:
+    store = Store(path)
+    n = store.read("SELECT count(*) AS n FROM labels")[0]["n"]
+    return Finding("labels", True, f"{path.name}: {n:,} labelled features")
+
+
+def _journal(folder: Path) -> Finding:
+    n = sum(1 for _ in records(folder))
+    return Finding("journal", True, f"{n:,} replies")

@@ -1,0 +1,146 @@
+"""`exegete label`: the batch job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from exegete.agent.spec import JobSpec, read_spec
+from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
+from exegete.cli.show import STYLES, err, label_table, out, safe, to_json
+from exegete.datastore.records import STATUSES
+from exegete.datastore.store import Store
+from exegete.datastore.workspace import Workspace
+
+SHOWN = 12
+
+
+def label(
+    job: Annotated[Path | None, typer.Option(help="TOML file with these options by the same names.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the run is called.")] = None,
+    harvest: HarvestOption = None,
+    explainer: Annotated[
+        str | None, typer.Option(help="lexical (no LLM; default), highlight, token-activation.")
+    ] = None,
+    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM), sparse.")] = None,
+    llm: Annotated[
+        str | None, typer.Option(help="openai:NAME, openai:NAME@URL, anthropic:NAME, scripted:FILE.")
+    ] = None,
+    explainer_llm: Annotated[str | None, typer.Option(help="Another model for the explainer.")] = None,
+    simulator_llm: Annotated[str | None, typer.Option(help="Another model for the simulator.")] = None,
+    scorers: Annotated[
+        str | None, typer.Option(help="Comma-separated; the first decides. Default simulation,detection.")
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Indices such as 0-511; default: all.")] = None,
+    candidates: Annotated[int | None, typer.Option(help="Labels a proposal. Default 3.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Revisions at most. Default 2.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Score to be accepted. Default 0.5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many features; resumable.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Features in flight at once. Default 16.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
+    """Label features: propose, simulate, score, revise, and judge on examples nobody has looked at."""
+    given: dict[str, Any] = {
+        "name": name,
+        "harvest": harvest,
+        "explainer": explainer,
+        "simulator": simulator,
+        "llm": llm,
+        "explainer_llm": explainer_llm,
+        "simulator_llm": simulator_llm,
+        "scorers": None if scorers is None else tuple(s.strip() for s in scorers.split(",")),
+        "features": features,
+        "candidates": candidates,
+        "rounds": rounds,
+        "threshold": threshold,
+        "seed": seed,
+        "limit": limit,
+        "concurrency": concurrency,
+    }
+    spec = read_spec(job, given)
+    raise typer.Exit(run_label(Workspace.open(workspace), spec, json))
+
+
+def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = SHOWN) -> int:
+    """Run a job with a progress bar and say how it ended; the exit code."""
+    from exegete.agent.job import Job  # langgraph takes a second to import
+
+    with job_bar() as on_progress:
+        report = asyncio.run(Job(space, spec, on_progress).run())
+    p = report.progress
+    if json:
+        spent = {name: getattr(p.spent, name) for name in p.spent.__slots__}
+        facts = {
+            "run": report.run,
+            "done": p.done,
+            "before": p.before,
+            "left": report.left,
+            "interrupted": report.interrupted,
+            "by_status": {s: p.by_status[s] for s in STATUSES},
+            "spent": spent,
+        }
+        out.print(to_json(facts), soft_wrap=True)
+    else:
+        show_run(space, report.run, shown)
+        if p.before and not p.done:
+            out.print(f"nothing was left to do: {p.before:,} features were labelled before")
+        if report.left:
+            out.print(f"{report.left:,} features are left: run the same command to go on")
+    return 130 if report.interrupted else 0
+
+
+def show_run(space: Workspace, run: str, shown: int) -> None:
+    """The table of a run's best labels, and its counts by status."""
+    store = Store(space.labels)
+    rows = store.read(
+        "SELECT * FROM outcomes WHERE run = ? ORDER BY score DESC NULLS LAST, feature_index LIMIT ?",
+        [run, shown],
+    )
+    counts = store.read("SELECT status, count(*) AS n FROM outcomes WHERE run = ? GROUP BY status", [run])
+    if not rows:
+        return
+    out.print(label_table(rows))
+    total = sum(row["n"] for row in counts)
+    by_status = {row["status"]: row["n"] for row in counts}
+    line = Text(f"\nrun {safe(run)}: {total:,} features: ")
+    parts = [Text(f"{by_status[s]:,} {s}", style=STYLES[s]) for s in STATUSES if s in by_status]
+    out.print(line + Text(", ").join(parts) + Text(f" ({len(rows)} best shown)" if total > len(rows) else ""))
+
+
+@contextmanager
+def job_bar() -> Iterator[Callable[[Any], None]]:
+    """Done, rate, time left, spent, and counts by status."""
+    columns = (
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[spent]}{task.fields[counts]}"),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("labelling", total=None, rate="", spent="", counts="")
+        said = ""
+
+        def on_progress(p: Any) -> None:
+            nonlocal said
+            if p.message and p.message != said:
+                said = p.message
+                bar.console.print(Text(safe(said)))
+            speed = bar.tasks[0].speed
+            counts = " ".join(f"[{STYLES[s]}]{p.by_status[s]} {s}[/]" for s in STATUSES if p.by_status[s])
+            used = p.spent
+            tokens = used.input_tokens + used.output_tokens
+            spent = f"{used.calls:,} calls {tokens:,} tokens  " if used.calls or used.from_journal else ""
+            rate = f"{speed:.1f}/s" if speed else ""
+            bar.update(task, total=p.total, completed=p.done, rate=rate, spent=spent, counts=counts)
+
+        yield on_progress

@@ -1,0 +1,119 @@
+"""How things are shown in a terminal: numbers, tables, and text that came from a corpus or a model."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+STYLES = {
+    "accepted": "green",
+    "review": "yellow",
+    "rejected": "red",
+    "unscorable": "dim",
+    "dead": "dim",
+    "failed": "bold red",
+}
+
+
+def complain(sentence: str) -> None:
+    """Say on stderr what went wrong."""
+    err.print(Text(f"exegete: {safe(sentence)}"), soft_wrap=True)
+
+
+def safe(text: str) -> str:
+    """Text with nothing in it that a terminal would obey: no escapes, no bidi controls, one line."""
+    return "".join(
+        " " if ch in "\t\n\r" else ch
+        for ch in text
+        if ch in "\t\n\r" or unicodedata.category(ch) not in ("Cc", "Cf", "Co", "Cs")
+    )
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A score without its leading zero, as the field prints them: .62, -.08, 1.00; "–" when missing."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        return f".{'0' * digits}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A score with its interval: .62 [.51, .71]."""
+    if value is None:
+        return "–"
+    return number(value) + (f" [{number(low)}, {number(high)}]" if low is not None else "")
+
+
+def small(value: float | None) -> str:
+    """A p- or q-value: .012, <.001."""
+    if value is None:
+        return "–"
+    return "<.001" if value < 0.001 else number(value, 3)
+
+
+def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of the `labels` view as the table everybody sees first."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name, justify in (("feature", "right"), ("label", "left"), ("score [95%]", "left")):
+        table.add_column(name, justify=justify, no_wrap=name != "label")  # type: ignore[arg-type]
+    for name in ("chance", "q"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for row in rows:
+        side = "" if row["polarity"] == "+" else row["polarity"]
+        table.add_row(
+            f"{row['feature_index']}{side}",
+            Text(safe(row["label"] or "–")),
+            interval(row["score"], row["low"], row["high"]),
+            number(row["chance"]),
+            small(row["q_value"]),
+            Text(row["status"], style=STYLES.get(row["status"], "")),
+        )
+    return table
+
+
+def plain_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Any rows as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for i, name in enumerate(names):
+        numeric = all(isinstance(row[i], int | float) or row[i] is None for row in rows) and rows
+        table.add_column(Text(safe(name)), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    return table
+
+
+def cell(value: Any) -> str:
+    """One value of a result, for a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, list | dict):
+        return safe(to_json(value))
+    return safe(str(value))
+
+
+def to_json(value: Any) -> str:
+    """JSON on one line; times as ISO 8601, NaN never."""
+    return json.dumps(value, ensure_ascii=False, default=_as_text, allow_nan=False)
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
