@@ -54,9 +54,9 @@ class CallFailed(LLMUnavailable):
         """The server's own words, or empty."""
         self.status = status
         """HTTP status, or None when there was no response."""
-        self.codes = codes
+        self.codes = frozenset(redact(code) for code in codes)
         """What the server calls the error: its type and code."""
-        self.parameter = parameter
+        self.parameter = redact(parameter)
         """The request's parameter that the server says is wrong, or empty."""
         self.wait_s = wait_s
         """How long the server asks us to wait; can be negative or absurd."""

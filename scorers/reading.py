@@ -75,7 +75,7 @@ async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int
 
     Raises:
         LLMError: no model could be reached.
-        ValueError: the simulator answered for other contexts than it was asked about.
+        ValueError: the simulator's answer is not one finite level a word, or None, for every context.
     """
     thin = _too_few(len(evidence.activating), len(evidence.quiet), "found")
     if thin is not None:
@@ -144,7 +144,7 @@ def _order(evidence: Evidence, seed: int) -> list[int]:
 
 
 def _check(simulation: Simulation, contexts: Sequence[Context], name: str) -> None:
-    """Raise ValueError unless there is an answer, or None, for every word of every context."""
+    """Raise ValueError unless every context has None or one finite level a word."""
     if len(simulation.levels) != len(contexts):
         raise ValueError(
             f"simulator {name} answered for {len(simulation.levels)} contexts of {len(contexts)}: "
@@ -156,3 +156,5 @@ def _check(simulation: Simulation, contexts: Sequence[Context], name: str) -> No
                 f"simulator {name} gave levels of shape {levels.shape} for a context of "
                 f"{len(context.tokens)} words: it must give one level a word"
             )
+        if levels is not None and not np.isfinite(levels).all():
+            raise ValueError(f"simulator {name} gave a level that is no number: it must give None instead")

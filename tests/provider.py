@@ -176,6 +176,7 @@ class ProviderServer:
             log_level="critical",  # broken connections are wanted here
             lifespan="off",
             ws="none",
+            date_header=False,  # acts can bring their own
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)

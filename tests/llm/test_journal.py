@@ -262,7 +262,7 @@ def test_cancelled_while_writing(tmp_path: Path) -> None:
 
 
 def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a reply can't be kept the caller is told, and nothing more is bought; after reopening it goes on."""
+    """When a reply can't be kept the caller is told and nothing more is bought; reopened, it goes on."""
     fake = echo()
 
     async def run(*texts: str) -> None:
@@ -379,8 +379,8 @@ def test_records_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert texts("") == [str(n) for n in range(20)]
     for n, record in enumerate(seen):
         assert texts(record["next"]) == [str(m) for m in range(n + 1, 20)]
+    (tmp_path / "000099.jsonl").mkdir()
     with pytest.raises(WorkspaceError, match="can't read"):
-        (tmp_path / "000009.jsonl").mkdir()
         texts("")
 
 

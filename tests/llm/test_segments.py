@@ -83,7 +83,7 @@ def test_long_lines(tmp_path: Path) -> None:
 
 
 def test_new_segments(tmp_path: Path) -> None:
-    """Past its limit a segment is followed by the next; order and positions hold across them and reopenings."""
+    """Past its limit a segment is followed by the next; order and positions hold throughout."""
     written = []
     for start in (0, 30):
         with Store(tmp_path, segment_bytes=500) as store:
@@ -100,7 +100,7 @@ def test_new_segments(tmp_path: Path) -> None:
 
 
 def test_one_fsync_for_all_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that come in while the disk is busy share the next fsync, and none is acknowledged before its own."""
+    """Lines that come while the disk is busy share the next fsync; none is acknowledged before it."""
     busy, go, synced = threading.Event(), threading.Event(), []
     real = os.fsync
 
@@ -124,7 +124,7 @@ def test_one_fsync_for_all_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_torn_at_every_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Wherever the last line was torn, all others are there, the tear is said, and writing goes on behind them."""
+    """Wherever the last line was torn, all others are there, the tear is said, and writing goes on."""
     whole = seal(body(1)) + seal(body(2))
     last = seal(body(3))
     for at in range(len(last) + 1):
@@ -222,7 +222,7 @@ def test_failed_clean_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @contextmanager
 def files_no_longer_than(size: int) -> Iterator[None]:
-    """The kernel's own limit on files, which fails writes as a full disk does: short first, then not at all."""
+    """The kernel's own limit on files, which fails writes as a full disk does: short first, then none."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
     try:

@@ -113,7 +113,7 @@ def test_both_scorers_share_one_simulation() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_worse_labels_score_lower(seed: int) -> None:
-    """Dropping half of the true positives, or predicting twice as many excerpts, lowers the value [2506.05774]."""
+    """Dropping half of the hits, or predicting twice as many excerpts, lowers the value [2506.05774]."""
     shown, predict = evidence(seed), noisy(seed)
 
     def half(excerpt: Excerpt) -> Floats:

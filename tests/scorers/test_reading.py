@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_levels_are_mapped_back() -> None:
 
 
 def test_order_gives_nothing_away() -> None:
-    """The order depends on the feature and the seed, not on the label, and mixes firing and silent excerpts."""
+    """The order depends on feature and seed, not on the label, and mixes firing and silent excerpts."""
     orders = {}
     for name, feature, seed, label in (
         ("first", FEATURE, 0, LABEL),
@@ -53,7 +54,7 @@ def test_order_gives_nothing_away() -> None:
     assert orders["first"] == orders["other label"]
     assert len({tuple(order) for order in orders.values()}) == 4
     firing = [number < 1000 for number in orders["first"]]
-    assert sum(a != b for a, b in zip(firing, firing[1:], strict=False)) > 5
+    assert sum(a != b for a, b in pairwise(firing)) > 5
 
 
 def test_the_simulator_is_asked_for_the_label_only() -> None:
@@ -140,7 +141,7 @@ class Misaligned(FakeSimulator):
 
 
 def test_a_broken_simulator_is_an_error() -> None:
-    """Levels for another number of words or contexts are a bug of the simulator, and named so."""
+    """Levels that are no numbers, or of other words or contexts, are a bug of the simulator, and named so."""
 
     def too_long(excerpt: Excerpt) -> np.ndarray:
         return np.zeros(len(excerpt.activations) + 1)
@@ -148,5 +149,7 @@ def test_a_broken_simulator_is_an_error() -> None:
     shown = evidence()
     with pytest.raises(ValueError, match="one level a word"):
         reading(shown, FakeSimulator(shown, too_long))
+    with pytest.raises(ValueError, match="no number"):
+        reading(shown, FakeSimulator(shown, lambda e: faithful(e) * np.nan))
     with pytest.raises(ValueError, match="answered for 41 contexts of 42"):
         reading(shown, Misaligned(shown, faithful))

@@ -58,7 +58,7 @@ def test_weighted_value_stands_for_the_corpus() -> None:
 
 
 def test_all_that_is_said_about_a_good_label() -> None:
-    """Its interval holds the value, chance is about 0, p as small as can be, and its name has the simulator's."""
+    """Its interval holds the value, chance is about 0, p as small as can be; the name has the simulator's."""
     found = score(evidence(), noisy(3, finds=0.9, alarms=0.05))
     assert found.scorer == "simulation@1(fake@1)"
     assert found.split == "report"

@@ -105,7 +105,7 @@ def test_a_q_value_takes_the_place_of_the_p_value() -> None:
 
 @given(low=st.floats(-1, 1), width=st.floats(0, 1), threshold=st.floats(-1, 1))
 def test_the_whole_interval_counts(low: float, width: float, threshold: float) -> None:
-    """Accepted means all of the interval is at or above the bar, rejected all below; the rest is for people."""
+    """Accepted means all of the interval is at or above the bar, rejected all below; else people look."""
     high = low + width
     score = replace(GOOD, value=low + width / 2, low=low, high=high)
     status = decide(FEATURE, LABEL, score, threshold).status

@@ -36,6 +36,7 @@ class Slow:
             await self.open.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
+            await asyncio.sleep(0.01)  # as one who must close a connection first
             raise
         if self.failing:
             raise LLMUnavailable("no model answers")
@@ -161,8 +162,8 @@ def test_a_call_nobody_waits_for_is_given_up() -> None:
             caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         late = asyncio.ensure_future(simulator.simulate("x", CONTEXTS))
-        await asyncio.sleep(0)
-        # The late one's call is the one under way, though the abandoned one ends only now.
+        await asyncio.sleep(0.03)
+        # The late one's call is under way still, though the abandoned one has ended meanwhile.
         later = asyncio.ensure_future(simulator.simulate("x", CONTEXTS))
         await asyncio.sleep(0)
         inner.open.set()

@@ -15,6 +15,9 @@ from rich.text import Text
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
+_SHORT = 14
+"""Columns no wider than this are never wrapped."""
+
 STYLES = {
     "accepted": "green",
     "review": "yellow",
@@ -85,13 +88,21 @@ def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def plain_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Any rows as a table."""
+    """Any rows as a table: short columns keep their width, long ones share what is left."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    shown = [[cell(value) for value in row] for row in rows]
     for i, name in enumerate(names):
-        numeric = all(isinstance(row[i], int | float) or row[i] is None for row in rows) and rows
-        table.add_column(Text(safe(name)), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+        numeric = bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        longest = max((len(row[i]) for row in shown), default=0)
+        table.add_column(
+            Text(safe(name)),
+            justify="right" if numeric else "left",
+            no_wrap=max(longest, len(name)) <= _SHORT,
+            min_width=min(len(name), _SHORT),
+            overflow="fold",
+        )
+    for row in shown:
+        table.add_row(*(Text(text) for text in row))
     return table
 
 

@@ -20,7 +20,8 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         runs = store.read("SELECT * FROM runs ORDER BY started_at")
         calls = store.read(
             "SELECT coalesce(run, '–') AS run, model, finish, count(*) AS calls, "
-            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cached_tokens) AS cached_tokens FROM calls "
+            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
+            "sum(cached_tokens) AS cached_tokens FROM calls "
             "GROUP BY ALL ORDER BY ALL"
         )
     running = space.running_job()

@@ -1,0 +1,43 @@
+# Every target does its own set-up; nothing but Python 3.11 or later and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DUCKDB_1 := $(VENV)/duckdb-1
+STAMP := $(VENV)/installed
+
+.PHONY: demo test check format bench clean
+
+demo: $(STAMP)
+	$(BIN)/exegete demo
+
+# What CI runs: style, types, floors, every test, and the datastore's tests on the older DuckDB too.
+test: check $(DUCKDB_1)
+	$(BIN)/pytest -n 2
+	PYTHONPATH=$(DUCKDB_1) $(BIN)/pytest -n 2 tests/datastore
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/labelling.py
+	$(BIN)/python benchmarks/sql.py
+
+# torch first and from its CPU builds' version: any other order brings gigabytes of CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	touch $@
+
+$(DUCKDB_1): $(STAMP)
+	$(BIN)/pip install --quiet --no-deps --target $@ 'duckdb>=1.5.6,<2'
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,108 @@
+"""A small job in a process of its own, made to be killed: run by test_kill.py.
+
+    python -m tests.llm.worker URL JOURNAL RESULTS CALLS CONCURRENCY [EDGE NTH]
+
+It asks CALLS different things, writes what it got to RESULTS and kills itself, as kill -9 does, at an edge:
+
+    send         right before the NTH request is sent
+    reply        when the NTH reply has arrived and is not journalled
+    write        when the NTH group of lines is half written to the disk
+    journalled   when the NTH reply is journalled and about to be handed over
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from exegete.llm import LLM, Journal, Reply, Request, parse
+from exegete.llm.journal import Journalled
+from exegete.llm.limit import Limited
+from exegete.llm.openai import OpenAI
+from exegete.llm.retry import Retrying
+from tests.llm.fakes import request
+
+
+def die() -> None:
+    """End as if killed from outside: nothing is flushed, nothing is cleaned up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Edge:
+    """Kills the process at the nth passage; a negative n never."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = nth
+
+    def passed(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            die()
+
+
+class Dying:
+    """An LLM that dies before or after a call of another one."""
+
+    def __init__(self, inner: LLM, before: Edge, after: Edge) -> None:
+        self.inner = inner
+        self._before = before
+        self._after = after
+
+    async def complete(self, request: Request) -> Reply:
+        self._before.passed()
+        reply = await self.inner.complete(request)
+        self._after.passed()
+        return reply
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def die_while_writing(nth: int) -> None:
+    """Make the nth write to the journal stop halfway."""
+    real = os.write
+    left = nth
+
+    def write(file: int, data: bytes) -> int:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            real(file, bytes(data)[: max(1, len(data) * 2 // 3)])
+            die()
+        return real(file, data)
+
+    os.write = write
+
+
+async def job(
+    url: str, journal: Journal, calls: int, concurrency: int, edges: dict[str, Edge]
+) -> dict[str, str]:
+    """Ask for everything; texts by question."""
+    name = f"openai:m@{url}/v1"
+    provider = Dying(OpenAI(parse(name)), edges["send"], edges["reply"])
+    llm = Dying(Journalled(Limited(Retrying(provider), concurrency), journal), Edge(-1), edges["journalled"])
+    questions = [f"question {number}" for number in range(calls)]
+    replies = await asyncio.gather(*(llm.complete(request(question, model=name)) for question in questions))
+    await llm.close()
+    return {question: reply.text for question, reply in zip(questions, replies, strict=True)}
+
+
+def main() -> None:
+    """Run the job; see above for the arguments."""
+    url, folder, results, calls, concurrency, *edge = sys.argv[1:]
+    edges = {name: Edge(-1) for name in ("send", "reply", "journalled")}
+    if edge and edge[0] == "write":
+        die_while_writing(int(edge[1]))
+    elif edge:
+        edges[edge[0]] = Edge(int(edge[1]))
+    with Journal(Path(folder)) as journal:
+        got = asyncio.run(job(url, journal, int(calls), int(concurrency), edges))
+    Path(results).write_text(json.dumps(got))
+
+
+if __name__ == "__main__":
+    main()
