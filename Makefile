@@ -26,8 +26,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/labelling.py
-	$(BIN)/python benchmarks/sql.py
+	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.sql
+	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.coverage
 
 # torch first and from its CPU builds' version: any other order brings gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt

@@ -23,6 +23,9 @@ from exegete.scorers.scorer import Scorer
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
 
+_BESIDE = {"simulation": 0.5, "detection": 0.75}
+"""Bars of scorers that stand beside the primary one: the job's threshold is in the primary score's units."""
+
 
 @dataclass(slots=True)
 class Models:
@@ -92,11 +95,12 @@ class Parts:
         return self._scorer(self.spec.scorers[0], "refine", {"n_boot": 0, "n_perm": 0})
 
     def _scorer(self, name: str, split: Split, resamples: Mapping[str, int]) -> Scorer:
+        primary = name == self.spec.scorers[0]
         return scorers.build(
             name,
             self.simulator,
             split=split,
-            threshold=self.spec.threshold,
+            threshold=self.spec.threshold if primary else _BESIDE.get(name, self.spec.threshold),
             seed=self.spec.seed,
             **resamples,
         )

@@ -433,6 +433,15 @@ def test_the_index_is_small(tmp_path: Path) -> None:
     assert long / 200 < 250
 
 
+def test_whole_keys_count(tmp_path: Path) -> None:
+    """A key that only begins like one that is there has no reply."""
+    with Journal(tmp_path) as journal:
+        asyncio.run(journal.put(request(), reply()))
+        key = request().key
+        assert journal.get(key) is not None
+        assert journal.get(key[:-1] + ("0" if key[-1] != "0" else "1")) is None
+
+
 def test_close(tmp_path: Path) -> None:
     """Closing a model leaves the journal to the others; closing the journal twice does nothing."""
 

@@ -155,6 +155,14 @@ def test_a_field_left_out_is_not_filled_in() -> None:
     assert read('{"items": [], "sure": false, "share": 0.0}', Levels).note is None
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", '"1"', "null", "true"])
+def test_numbers_that_are_none(number: str) -> None:
+    """A field for any number takes no NaN, no infinity however it is written, and nothing else either."""
+    assert read('{"items": [], "sure": true, "share": 1}', Levels).share == 1.0
+    with pytest.raises(Unreadable):
+        read(f'{{"items": [], "sure": true, "share": {number}}}', Levels)
+
+
 @given(LEVELS, st.data())
 @settings(max_examples=300)
 def test_torn_anywhere(value: Levels, data: st.DataObject) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exegete.llm.failure import CallFailed
 from exegete.llm.redact import HIDDEN, redact
 
 
@@ -47,6 +48,14 @@ def test_values_of_the_environment(key: str, around: str) -> None:
         assert key not in redact(f"{around}{key}{around}").replace(HIDDEN, "").replace(around, "")
         patch.setenv("MY_AUTH_TOKEN", "short")
         assert redact("short") == "short"
+
+
+def test_failures_are_redacted() -> None:
+    """Nothing a server said goes into a failure with a key in it."""
+    failed = CallFailed(
+        "no: sk-CANARY123", said="sk-CANARY123", codes=frozenset({"sk-CANARY123"}), parameter="sk-CANARY123"
+    )
+    assert "CANARY" not in f"{failed} {failed.args} {vars(failed)}"
 
 
 def test_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:

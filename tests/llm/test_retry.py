@@ -180,6 +180,31 @@ def test_ambiguous(caplog: pytest.LogCaptureFixture) -> None:
     assert ambiguous_calls(Limited(retrying, 1)) == 1
 
 
+def test_cancelled() -> None:
+    """A caller that leaves, during a call or during a wait, is gone at once, and nothing is tried again."""
+
+    async def run(answers: list[Reply | Exception]) -> None:
+        fake = FakeLLM(answers)
+        waiting = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        if isinstance(answers[0], Reply):
+            fake.gate = asyncio.Event()
+        caller = asyncio.create_task(Retrying(fake, sleep=sleep).complete(request()))
+        await (asyncio.sleep(0.01) if fake.gate else waiting.wait())
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(caller, 5)
+        assert len(fake.asked) == 1
+        assert fake.under_way == 0
+
+    asyncio.run(run([reply()]))
+    asyncio.run(run([failed()]))
+
+
 def test_other_errors_pass() -> None:
     """Errors that are no failed call are not retried, and not changed."""
     for error in (LLMUnavailable("no rule"), LLMStop("end"), ValueError("bug")):

@@ -248,6 +248,21 @@ def test_no_room_for_real(tmp_path: Path) -> None:
     assert all_lines(tmp_path) == [*acknowledged, seal(body(1_000))]
 
 
+def test_no_file_handles(tmp_path: Path) -> None:
+    """Without file handles opening is a sentence, and works once there are some again."""
+    with Store(tmp_path) as store:
+        store.append(body(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(WorkspaceError, match="Too many open files"):
+            Store(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with Store(tmp_path) as again:
+        assert again.visited == [seal(body(1))]
+
+
 def test_unexpected_errors_leave_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong while writing reaches those who wait."""
     with Store(tmp_path) as store:

@@ -1,0 +1,106 @@
+"""What a competent model would answer: a function of a prompt's words alone.
+
+As an explainer it reads the marked words of a `highlight` prompt and says what they have in common, in one of
+the forms below; as a simulator it reads such a label back and lists the words it speaks of.
+
+    the word "a"                 the words "a", "b"
+    words ending in "a"          the word after "a"
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from tests.agent.planted import ENDING
+
+BLOCK = re.compile(r"\[begin (\w+) (\w+)\]\n(.*?)\n\[end \1 \2\]", re.S)
+WRONG = 'the word "zzz"'
+
+
+def blocks(prompt: str) -> dict[str, str]:
+    """What stands between marks in a user turn, by name."""
+    return {name: body for name, _, body in BLOCK.findall(prompt)}
+
+
+def purpose_of(prompt: str) -> str:
+    """propose, revise or simulate."""
+    found = blocks(prompt)
+    return "simulate" if "label" in found else "revise" if "attempts" in found else "propose"
+
+
+def excerpts_of(prompt: str) -> dict[int, list[str]]:
+    """Words of the excerpts of a simulation prompt, by number."""
+    lines = blocks(prompt)["excerpts"].split("\n")
+    found = (re.fullmatch(r"Excerpt (\d+): (.*)", line) for line in lines)
+    return {int(line[1]): line[2].split(" ") for line in found if line}
+
+
+def label_of(prompt: str) -> str:
+    """The label a simulation prompt asks about."""
+    return blocks(prompt)["label"]
+
+
+def fires(label: str, words: list[str]) -> list[tuple[int, int]]:
+    """(place, level) of the words of an excerpt that a label speaks of; none for a label of another form."""
+    quoted = re.findall(r'"([^"]+)"', label)
+    if "after" in label:
+        return [(i + 1, 8) for i, word in enumerate(words[:-1]) if word in quoted]
+    if "ending" in label:
+        return [(i, 8) for i, word in enumerate(words) if word.endswith(tuple(quoted))]
+    level = {word: 10 - 3 * rank for rank, word in enumerate(quoted[:3])}
+    return [(i, level[word]) for i, word in enumerate(words) if word in level]
+
+
+def simulate(prompt: str, label: str | None = None) -> dict[str, Any]:
+    """A sparse simulation, as its prompt asks for it."""
+    said = label_of(prompt) if label is None else label
+    return {
+        "excerpts": [
+            {
+                "excerpt": number,
+                "fires": [[words[i], words[: i + 1].count(words[i]), level] for i, level in fires(said, words)],
+            }
+            for number, words in excerpts_of(prompt).items()
+        ]
+    }
+
+
+def explain(prompt: str) -> str:
+    """The best label for the marked words of a `highlight` prompt."""
+    lines = [line for line in blocks(prompt)["excerpts"].split("\n") if line.startswith("Excerpt ")]
+    words = [line.partition(": ")[2].split(" ") for line in lines]
+    marked = Counter(w.strip("<>") for text in words for w in text if w.startswith("<<"))
+    before = Counter(a.strip("<>") for text in words for a, b in zip(text, text[1:], strict=False) if "<<" in b)
+    total = marked.total()
+    (top, n), *_ = marked.most_common(1)
+    if n > 0.9 * total:
+        return f'the word "{top}"'
+    if sum(k for word, k in marked.items() if word.endswith(ENDING)) > 0.9 * total:
+        return f'words ending in "{ENDING}"'
+    if before and before.most_common(1)[0][1] > 0.8 * total:
+        return f'the word after "{before.most_common(1)[0][0]}"'
+    if sum(k for _, k in marked.most_common(3)) > 0.9 * total:
+        levels: Counter[str] = Counter()
+        for word, level in re.findall(r"(\w+) (\d+)", "\n".join(_levels(prompt))):
+            levels[word] = max(levels[word], int(level))
+        return "the words " + ", ".join(f'"{word}"' for word, _ in levels.most_common(3))
+    return WRONG
+
+
+def _levels(prompt: str) -> list[str]:
+    return [line for line in blocks(prompt)["excerpts"].split("\n") if line.startswith("Levels: ")]
+
+
+def proposals(*texts: str) -> dict[str, Any]:
+    """A reply of an explainer."""
+    return {"labels": [{"text": text} for text in texts]}
+
+
+def answer(prompt: str) -> str:
+    """The reply to a first user turn."""
+    if purpose_of(prompt) == "simulate":
+        return json.dumps(simulate(prompt))
+    return json.dumps(proposals(explain(prompt), WRONG))
