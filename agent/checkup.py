@@ -13,6 +13,7 @@ from exegete.datastore.evidence_writer import read_manifest, sha256_of
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
+from exegete.llm.lines import Position, intact, read_lines
 from exegete.llm.record import records
 
 
@@ -76,4 +77,11 @@ def _labels(path: Path) -> Finding:
 
 def _journal(folder: Path) -> Finding:
     n = sum(1 for _ in records(folder))
+    damaged = sum(not intact(line) for _, line, _ in read_lines(folder, Position(1, 0)))
+    if damaged:
+        return Finding(
+            "journal",
+            False,
+            f"{n:,} replies; {damaged:,} damaged lines, whose calls are made again if needed",
+        )
     return Finding("journal", True, f"{n:,} replies")

@@ -22,13 +22,21 @@ from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.records import FeatureId, Verdict
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace, parse_features
-from exegete.errors import ExegeteError, JobError, LLMStop, LLMUnavailable, WorkspaceError
+from exegete.errors import (
+    ExegeteError,
+    JobError,
+    LLMStop,
+    LLMUnavailable,
+    NoReadableReply,
+    WorkspaceError,
+)
 from exegete.llm.meter import Spent
 
 log = logging.getLogger(__name__)
 
 OUTAGE = 5
 """So many features in a row that no model could be reached for end the job, to be resumed later."""
+_GO_ON = "what is finished is kept; see to the server and run the same command to go on"
 _PREFETCH = 64
 
 
@@ -57,6 +65,7 @@ class JobReport:
     run: str
     progress: Progress
     interrupted: bool
+    """Asked to stop before the features of the run were finished."""
     left: int
     """Features of the run that are not finished."""
 
@@ -106,8 +115,8 @@ class Job:
                 await models.close()
         if self._error is not None:
             raise self._error
-        done = self._progress.done
-        return JobReport(run, self._progress, self._stopping, left - done)
+        left -= self._progress.done
+        return JobReport(run, self._progress, self._stopping and left > 0, left)
 
     def stop(self) -> None:
         """Start no further feature; those under way are finished and recorded."""
@@ -115,7 +124,7 @@ class Job:
         self._say("stopping: finishing what is under way (again to leave at once)")
 
     def _todo(self, store: Store, run: str, evidence: EvidenceFile) -> tuple[list[FeatureId], int]:
-        """Features of the run without an outcome (failed ones are tried again), and how many there are."""
+        """Features of the run without an outcome (failed ones are tried again, last), and how many."""
         wanted = evidence.features
         if self._spec.features is not None:
             indices = set(parse_features(self._spec.features))
@@ -126,11 +135,11 @@ class Job:
                     f"{evidence.range_in_words()}"
                 )
             wanted = [f for f in wanted if f.index in indices]
-        rows = store.read(
-            "SELECT feature_index, polarity FROM store.outcomes WHERE run = ? AND status != 'failed'", [run]
-        )
-        done = {(row["feature_index"], row["polarity"]) for row in rows}
-        left = [f for f in wanted if (f.index, f.polarity) not in done]
+        rows = store.read("SELECT feature_index, polarity, status FROM store.outcomes WHERE run = ?", [run])
+        status = {(row["feature_index"], row["polarity"]): row["status"] for row in rows}
+        left = [f for f in wanted if status.get((f.index, f.polarity), "failed") == "failed"]
+        # Last, so that with a --limit features that fail every time can't keep the others from their turn.
+        left.sort(key=lambda f: (f.index, f.polarity) in status)
         self._progress.run = run
         self._progress.before = len(wanted) - len(left)
         todo = left[: self._spec.limit]
@@ -188,16 +197,20 @@ class Job:
         except LLMUnavailable as error:
             self._outage += 1
             if self._outage >= OUTAGE:
-                self._give_up(error)
+                self._give_up(LLMUnavailable(f"{error}; {OUTAGE} features in a row got no reply: {_GO_ON}"))
             return None if self._stopping else _failed(feature, str(error))
         except WorkspaceError:
             raise
+        except NoReadableReply as error:
+            self._outage = 0
+            return _failed(feature, str(error))
         except ExegeteError as error:
             return _failed(feature, str(error))
         except Exception as error:
             log.exception("feature %s failed", feature)
             return _failed(feature, f"{type(error).__name__}: {error}")
-        self._outage = 0
+        if "trials" in state:  # dead and unscorable features ask no model and prove nothing
+            self._outage = 0
         return state
 
     def _give_up(self, error: ExegeteError) -> None:

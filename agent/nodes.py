@@ -16,6 +16,7 @@ from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.records import Evidence, Label, Plan, Score, Verdict
 from exegete.errors import NoReadableReply
 from exegete.explainers.explainer import Attempt, Explainer, Mistake
+from exegete.scorers.reading import read
 from exegete.scorers.scorer import Scorer
 from exegete.simulators.simulator import Simulator
 
@@ -38,6 +39,7 @@ class Nodes:
         plan: excerpts of the refine split.
         candidates: labels wanted from a proposal and from a revision.
         rounds: revisions allowed.
+        seed: the scorer's; with it, mistakes are read from the very simulation that was scored.
     """
 
     evidence: AgentEvidence
@@ -48,6 +50,7 @@ class Nodes:
     plan: Plan
     candidates: int
     rounds: int
+    seed: int
 
     async def recall(self, state: CaseState) -> CaseState:
         """Look at what is known of the feature; dead and unscorable ones leave here."""
@@ -115,11 +118,9 @@ class Nodes:
         return {"verdict": verdict, "scores": scores}
 
     async def _attempt(self, label: Label, score: Score, evidence: Evidence) -> Attempt:
-        simulation = await self.simulator.simulate(label.text, [e.context for e in evidence.excerpts])
+        reading = await read(self.simulator, label, evidence, self.seed)
         misses, false_alarms = [], []
-        for excerpt, levels in zip(evidence.excerpts, simulation.levels, strict=True):
-            if levels is None:
-                continue
+        for excerpt, levels in zip(reading.excerpts, reading.levels, strict=True):
             mistake = Mistake(excerpt, levels)
             # Both on a scale of 0 to 1: how much of the feature's range was missed, or made up.
             true = excerpt.activations / (evidence.maximum or 1.0)

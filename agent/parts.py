@@ -124,6 +124,7 @@ class Parts:
             self.spec.refine_plan,
             self.spec.candidates,
             self.spec.rounds,
+            self.spec.seed,
         )
 
     def frozen(self) -> dict[str, Any]:

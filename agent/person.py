@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import duckdb
 
 from exegete.agent.parts import Models, open_parts, opened_evidence
 from exegete.agent.rows import label_row, now, score_row
@@ -10,7 +13,7 @@ from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
 from exegete.datastore.evidence import AgentEvidence, ReportEvidence
 from exegete.datastore.records import Label, Polarity, Score, Split, Verdict
-from exegete.datastore.store import Store
+from exegete.datastore.store import Store, insert_rows
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 from exegete.explainers.hygiene import clean, why_refused
@@ -26,7 +29,8 @@ class PersonScore:
     verdict: Verdict
     """What a job would have concluded."""
     looks: int
-    """How often anybody has scored a label on this feature's report split, this time included."""
+    """How many labels have been scored on this feature's report split, by anybody, this one included; the
+    same label under the same parameters shows nothing new and is one look."""
 
 
 async def score_person(
@@ -63,17 +67,29 @@ async def score_person(
             models.tags |= {"run": run, "feature": str(label.feature)}
             scorers = parts.scorers(split)
             scores = tuple([await scorer.score(label, excerpts) for scorer in scorers])
-            made_at = now()
-            tables = {
-                "labels": [label_row(run, evidence.name, label, made_at)],
-                "scores": [score_row(run, evidence.name, label, score, made_at) for score in scores],
-            }
-            store.insert(tables)
+            _keep(store, run, evidence.name, label, scores)
             looks = _looks(store, evidence.name, index, polarity)
         finally:
             await models.close()
     verdict = decide(label.feature, label, scores[0], spec.threshold)
     return PersonScore(label, scores, verdict, looks)
+
+
+def _keep(store: Store, run: str, harvest: str, label: Label, scores: Sequence[Score]) -> None:
+    """Store what is not there yet: the same label under the same parameters has the same scores."""
+    made_at = now()
+    labels = [label_row(run, harvest, label, made_at)]
+    rows = [score_row(run, harvest, label, score, made_at) for score in scores]
+    known = [run, labels[0]["label_id"]]
+
+    def work(con: duckdb.DuckDBPyConnection) -> None:
+        where = "WHERE run = ? AND label_id = ?"
+        if not con.execute(f"SELECT 1 FROM store.labels {where}", known).fetchone():
+            insert_rows(con, "labels", labels)
+        there = con.execute(f"SELECT scorer, split FROM store.scores {where}", known).fetchall()
+        insert_rows(con, "scores", [row for row in rows if (row["scorer"], row["split"]) not in there])
+
+    store.write(work)
 
 
 def _looks(store: Store, harvest: str, index: int, polarity: Polarity) -> int:

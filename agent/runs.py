@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import duckdb
+
 from exegete import __version__
 from exegete.agent.parts import Parts
 from exegete.agent.rows import feature_rows, now
 from exegete.agent.spec import digest_of
-from exegete.datastore.store import Rows, Store
+from exegete.datastore.store import Store, insert_rows
 from exegete.errors import JobError
 
 
@@ -32,22 +34,26 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
             f"the run {run!r} was started with other parameters ({', '.join(changed)} changed): go on with "
             "the old ones, or give the new run another --name"
         )
+    if known:
+        return run
     harvest = parts.evidence.name
-    tables: dict[str, Rows] = {}
-    if not store.read("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]):
-        tables |= feature_rows(parts.evidence)
-    if not known:
-        tables["runs"] = [
-            {
-                "run": run,
-                "kind": kind,
-                "harvest": harvest,
-                "digest": digest,
-                "parameters": parameters,
-                "version": __version__,
-                "made_at": now(),
-            }
-        ]
-    if tables:
-        store.insert(tables)
+    own = {
+        "run": run,
+        "kind": kind,
+        "harvest": harvest,
+        "digest": digest,
+        "parameters": parameters,
+        "version": __version__,
+        "made_at": now(),
+    }
+
+    def work(con: duckdb.DuckDBPyConnection) -> None:
+        # Asked again inside the transaction: a job and a person may start at the same moment.
+        if not con.execute("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]).fetchone():
+            for table, rows in feature_rows(parts.evidence).items():
+                insert_rows(con, table, rows)
+        if not con.execute("SELECT 1 FROM store.runs WHERE run = ?", [run]).fetchone():
+            insert_rows(con, "runs", [own])
+
+    store.write(work)
     return run

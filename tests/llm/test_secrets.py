@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,22 @@ def everything_about(error: BaseException) -> str:
         error = behind
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[ProviderServer]:
+    """One server for all tests here."""
+    with ProviderServer() as running:
+        yield running
+
+
 @pytest.mark.parametrize("api", ["chat", "responses", "messages"])
 @pytest.mark.parametrize("status", [401, 500, 400])
 def test_canary(
-    api: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: str,
+    status: int,
+    server: ProviderServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """After a server echoes the key in its error, the key is in no log (at any level), error or journal."""
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
@@ -47,34 +60,33 @@ def test_canary(
     async def no_wait(seconds: float) -> None:
         pass
 
-    with ProviderServer() as server:
-        provider = {
-            "chat": lambda: OpenAI(parse(f"openai:m@{server.url}/v1")),
-            "responses": lambda: OpenAI(parse("openai:m"), official_url=f"{server.url}/v1"),
-            "messages": lambda: Anthropic(parse("anthropic:m"), official_url=server.url),
-        }[api]()
-        echo = {
-            "error": {
-                "message": f"Incorrect key provided: {CANARY} temperature",
-                "type": CANARY,
-                "code": CANARY,
-            }
+    provider = {
+        "chat": lambda: OpenAI(parse(f"openai:m@{server.url}/v1")),
+        "responses": lambda: OpenAI(parse("openai:m"), official_url=f"{server.url}/v1"),
+        "messages": lambda: Anthropic(parse("anthropic:m"), official_url=server.url),
+    }[api]()
+    echo = {
+        "error": {
+            "message": f"Incorrect key provided: {CANARY} temperature",
+            "type": CANARY,
+            "code": CANARY,
         }
-        server.acts.extend([Act(status=status, body=echo)] * (1 if status == 401 else 2))
+    }
+    server.acts.extend([Act(status=status, body=echo)] * (1 if status == 401 else 2))
 
-        async def run() -> str:
-            with Journal(tmp_path) as journal:
-                llm = Journalled(Limited(Retrying(provider, attempts=2, sleep=no_wait), 1), journal)
-                try:
-                    with pytest.raises(LLMError) as error:
-                        await llm.complete(request(model=str(provider.name), temperature=0.5))
-                    await llm.complete(request("again", model=str(provider.name)))
-                finally:
-                    await llm.close()
-                return everything_about(error.value)
+    async def run() -> str:
+        with Journal(tmp_path) as journal:
+            llm = Journalled(Limited(Retrying(provider, attempts=2, sleep=no_wait), 1), journal)
+            try:
+                with pytest.raises(LLMError) as error:
+                    await llm.complete(request(model=str(provider.name), temperature=0.5))
+                await llm.complete(request("again", model=str(provider.name)))
+            finally:
+                await llm.close()
+            return everything_about(error.value)
 
-        about = asyncio.run(run())
-        assert any(CANARY in value for value in server.asked[0].headers.values()), "the key was not even sent"
+    about = asyncio.run(run())
+    assert any(CANARY in value for value in server.asked[-1].headers.values()), "the key was not even sent"
     assert CANARY not in about
     assert str(status) in about
     assert CANARY not in caplog.text

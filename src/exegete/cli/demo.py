@@ -39,5 +39,5 @@ def demo(
         ("review", f"exegete review -w {here}"),
         ("LLM", f"exegete label -w {here} --explainer highlight --llm openai:NAME --limit 8"),
     ):
-        out.print(f"  {what:7}{command}", soft_wrap=True, markup=False)
+        out.print(f"  {what:7}{command}", soft_wrap=True)
     raise typer.Exit(code)

@@ -31,9 +31,8 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         out.print(to_json([asdict(f) for f in findings]), soft_wrap=True)
     else:
         for finding in findings:
-            mark = "[green]ok [/]" if finding.ok else "[bold red]BAD[/]"
-            out.print(f"{mark} {finding.what:14}", end=" ")
-            out.print(safe(finding.found), markup=False, soft_wrap=True)
+            out.print("ok " if finding.ok else "BAD", style="green" if finding.ok else "bold red", end=" ")
+            out.print(f"{finding.what:14} {safe(finding.found)}", soft_wrap=True)
     raise typer.Exit(0 if all(f.ok for f in findings) else 1)
 
 

@@ -85,7 +85,7 @@ def harvest_bar() -> Iterator[tuple[Callable[[str], None], Callable[[HarvestProg
     """A bar that counts tokens; the length of a stream is not known before its end."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TextColumn("{task.completed:,.0f} tokens  {task.fields[rate]}"),
         TimeElapsedColumn(),

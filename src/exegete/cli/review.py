@@ -112,4 +112,4 @@ def _record(
     after = decide_as_person(Workspace.open(workspace), int(digits), polarity, decision, text, who, harvest)
     out.print(f"feature {feature}: ", end="")
     out.print(after["status"], style=STYLES.get(after["status"], ""), end="")
-    out.print(f", {safe(after['label'] or 'no label')}", soft_wrap=True, markup=False)
+    out.print(f", {safe(after['label'] or 'no label')}", soft_wrap=True)

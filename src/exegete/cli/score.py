@@ -9,7 +9,7 @@ import typer
 
 from exegete.agent.spec import read_spec
 from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
-from exegete.cli.show import interval, number, out, plain_table, small, to_json
+from exegete.cli.show import interval, number, out, plain_table, safe, small, to_json
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 
@@ -85,7 +85,7 @@ def score(
         for s in found.scores
     ]
     out.print(plain_table(("scorer", "score [95%]", "chance", "p", "excerpts read", ""), rows))
-    out.print(f"{found.verdict.status}: {found.verdict.why}")
+    out.print(f"{found.verdict.status}: {safe(found.verdict.why)}", soft_wrap=True)
     if split == "report":
         times = "once" if found.looks == 1 else f"{found.looks} times"
         out.print(f"the report split of feature {feature} has now been looked at {times}")

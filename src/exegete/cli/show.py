@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+# Text is never taken for markup: labels, paths and names may hold anything, "[bold]" and ":smile:" too.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
+_SPACES = "\t\n\r\u2028\u2029"
 _SHORT = 14
 """Columns no wider than this are never wrapped."""
 
@@ -35,11 +38,12 @@ def complain(sentence: str) -> None:
 
 def safe(text: str) -> str:
     """Text with nothing in it that a terminal would obey: no escapes, no bidi controls, one line."""
-    return "".join(
-        " " if ch in "\t\n\r" else ch
-        for ch in text
-        if ch in "\t\n\r" or unicodedata.category(ch) not in ("Cc", "Cf", "Co", "Cs")
-    )
+    return "".join(" " if ch in _SPACES else ch for ch in text if ch in _SPACES or not _obeyed(ch))
+
+
+def _obeyed(ch: str) -> bool:
+    """Whether a terminal may do something else than show a character."""
+    return unicodedata.category(ch) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -122,8 +126,23 @@ def cell(value: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """JSON on one line; times as ISO 8601, NaN never."""
-    return json.dumps(value, ensure_ascii=False, default=_as_text, allow_nan=False)
+    """JSON on one line; times as ISO 8601, NaN as null, and what a terminal would obey as an escape."""
+    text = json.dumps(_finite(value), ensure_ascii=False, default=_as_text, allow_nan=False)
+    return "".join(_escaped(ch) if _obeyed(ch) else ch for ch in text)
+
+
+def _escaped(ch: str) -> str:
+    units = ch.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i] << 8 | units[i + 1]:04x}" for i in range(0, len(units), 2))
+
+
+def _finite(value: Any) -> Any:
+    """A value without NaN and infinities, for which JSON has no words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_text(value: Any) -> str:

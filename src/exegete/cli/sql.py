@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from exegete.cli.show import complain, out, plain_table, to_json
+from exegete.cli.show import complain, out, plain_table, safe, to_json
 from exegete.datastore.query import query
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def sql(
@@ -34,7 +34,7 @@ def sql(
         out.print(to_json(rows), soft_wrap=True)
     elif csv_:
         writer = csv.writer(sys.stdout)
-        writer.writerow(found.names)
+        writer.writerow([_harmless(name) for name in found.names])
         writer.writerows([[_harmless(value) for value in row] for row in found.rows])
     else:
         out.print(plain_table(found.names, found.rows))
@@ -45,7 +45,11 @@ def sql(
 
 
 def _harmless(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value
+    """A cell that no spreadsheet takes for a formula, and with nothing that a terminal would obey."""
+    if isinstance(value, list | dict):
+        return to_json(value)
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = safe(value)
+    bare = text.strip()
+    return f"'{text}" if bare.startswith(_FORMULA) and len(bare) > 1 else text  # a polarity is no formula
