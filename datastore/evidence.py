@@ -41,10 +41,12 @@ class _Reader:
 
     def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
         examples = self._file.rows(feature).examples.get(split, [])
-        chosen = [(e, "top", 1.0) for e in examples[: plan.top]]
-        rest = [e for e in examples[plan.top :] if e.sampled]
+        # Beyond what the harvest kept by strength there is only the sample, which is no top.
+        n_top = min(plan.top, self._file.k_top)
+        chosen = [(e, "top", 1.0) for e in examples[:n_top]]
+        rest = [e for e in examples[n_top:] if e.sampled]
         # What is left of the population once the top is set aside, spread over what is left of the sample.
-        population = max(len(rest), self._file.summary(feature).fired_contexts[split] - plan.top)
+        population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
         order = self._draw(feature, [e.context_id for e in rest], "decile")
         for decile in range(10):
             # Strongest first, so decile 10 is the first tenth.
@@ -68,7 +70,7 @@ class _Reader:
         silent = np.asarray([i not in loud for i in quiet_pool.ids.tolist()], dtype=bool)
         order = self._draw(feature, quiet_pool.ids, "quiet")
         rows = np.flatnonzero(silent)[np.argsort(order[silent], kind="stable")][: plan.quiet].tolist()
-        if plan.window is None and not plan.hard:
+        if plan.window is None and not plan.hard and len(rows) == np.count_nonzero(silent):
             whole = self._whole_pool(split, plan.unit)
             return tuple(whole[row] for row in sorted(rows))
         population = self._file.contexts_by_split[split] - self._file.summary(feature).fired_contexts[split]
@@ -87,7 +89,10 @@ class _Reader:
         return tuple(excerpts)
 
     def _whole_pool(self, split: Split, unit: Unit) -> tuple[Excerpt, ...]:
-        """The pool as whole silent excerpts, made once: most features share almost all of them."""
+        """The pool as whole silent excerpts, made once: most features share almost all of them.
+
+        Their weight is that of the pool: contexts seen by contexts kept.
+        """
         if (split, unit) not in self._whole:
             contexts = self._file.pool(split, unit).contexts
             weight = self._file.contexts_by_split[split] / max(1, len(contexts))
@@ -148,7 +153,10 @@ def _cut_quiet(
 
 
 def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | None) -> tuple[Context, Floats]:
-    """A window of whole units that covers subject tokens first to first + window, kept inside the context."""
+    """The fewest whole units that cover subject tokens first to first + window, moved to lie in the context.
+
+    A word that the edge would cut is kept whole, so a window may be longer by the rest of two words.
+    """
     a, b = 0, len(context.units)
     if window is not None:
         first = min(max(0, first), max(0, context.n_tokens - window))

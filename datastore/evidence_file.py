@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,7 @@ from numpy.typing import NDArray
 from exegete.datastore.database import connect
 from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.quiet_pool import PreparedContext, QuietPool
-from exegete.datastore.records import (
-    SPLITS,
-    FeatureId,
-    Floats,
-    Polarity,
-    Split,
-    Unit,
-)
+from exegete.datastore.records import SPLITS, FeatureId, Floats, Polarity, Split, Unit
 from exegete.datastore.words import join_units, unit_starts
 from exegete.errors import SubjectError, WorkspaceDamaged
 
@@ -69,7 +63,7 @@ class Rows:
     examples: dict[Split, list[Example]]
     """Strongest first."""
     loud: frozenset[int]
-    """Ids of the pool's contexts in which the feature fires."""
+    """Ids of contexts in which the feature is known to fire: the pool's, and its own examples."""
 
 
 class EvidenceFile:
@@ -88,16 +82,13 @@ class EvidenceFile:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
         self.parameters: dict[str, Any] = self.manifest.parameters
-        try:
+        with self._intact():
             self._con = connect(path, read_only=True)
             self.contexts_by_split = self._load_meta()
             self._summaries = self._load_summaries()
-        except duckdb.Error as error:
-            raise WorkspaceDamaged(
-                f"the evidence file {path.name} can't be read ({str(error).splitlines()[0]}): "
-                "delete it and its .json and harvest again; labels made from it are kept"
-            ) from error
         self.seed = int(self.parameters["seed"])
+        self.k_top = int(self.parameters["top"])
+        """Contexts kept by strength, for each feature and split."""
         self._prepared: OrderedDict[tuple[int, Unit], PreparedContext] = OrderedDict()
         self._rows: OrderedDict[tuple[int, Polarity], Rows] = OrderedDict()
         self._pools: dict[tuple[Split, Unit], QuietPool] = {}
@@ -145,7 +136,11 @@ class EvidenceFile:
         return self.summary(FeatureId(p["subject"], p["site"], p["dictionary"], index, polarity)).feature
 
     def prefetch(self, features: Sequence[FeatureId]) -> None:
-        """Read the rows of many features in one query; worth it for a few dozen at a time."""
+        """Read the rows of many features in one query; worth it for a few dozen at a time.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
         wanted = {(f.index, f.polarity) for f in features} - set(self._rows)
         if not wanted:
             return
@@ -153,14 +148,15 @@ class EvidenceFile:
         where = "feature_index IN (SELECT unnest(?::INTEGER[]))"
         if indices[-1] - indices[0] + 1 == len(indices):
             where = f"feature_index BETWEEN {indices[0]} AND {indices[-1]} AND len(?) > 0"
-        examples = self._con.execute(
-            "SELECT feature_index, polarity, split, context_id, sampled, positions, activations "
-            f"FROM examples WHERE {where} ORDER BY feature_index, polarity, split, rank",
-            [indices],
-        ).fetchnumpy()
-        loud = self._con.execute(
-            f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where}", [indices]
-        ).fetchall()
+        with self._intact():
+            examples = self._con.execute(
+                "SELECT feature_index, polarity, split, context_id, sampled, positions, activations "
+                f"FROM examples WHERE {where} ORDER BY feature_index, polarity, split, rank",
+                [indices],
+            ).fetchnumpy()
+            loud = self._con.execute(
+                f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where}", [indices]
+            ).fetchall()
         by_feature: dict[tuple[int, Polarity], dict[Split, list[Example]]] = {}
         for i, (index, polarity) in enumerate(
             zip(examples["feature_index"].tolist(), examples["polarity"].tolist(), strict=True)
@@ -177,6 +173,9 @@ class EvidenceFile:
         loud_of: dict[tuple[int, Polarity], set[int]] = {}
         for index, polarity, context_id in loud:
             loud_of.setdefault((index, polarity), set()).add(context_id)
+        # A duplicate may have fired where the pool's copy, just below the threshold, did not.
+        for key, by_split in by_feature.items():
+            loud_of.setdefault(key, set()).update(e.context_id for own in by_split.values() for e in own)
         for key in wanted:
             self._rows[key] = Rows(by_feature.get(key, {}), frozenset(loud_of.get(key, ())))
         while len(self._rows) > max(_FEATURES_REMEMBERED, len(wanted)):
@@ -187,7 +186,12 @@ class EvidenceFile:
         self._con.close()
 
     def rows(self, feature: FeatureId) -> Rows:
-        """Everything stored of one feature."""
+        """Everything stored of one feature.
+
+        Raises:
+            SubjectError: the harvest has no such feature.
+            WorkspaceDamaged: DuckDB can't read it.
+        """
         self.summary(feature)
         self.prefetch([feature])
         return self._rows[(feature.index, feature.polarity)]
@@ -195,23 +199,25 @@ class EvidenceFile:
     def pool(self, split: Split, unit: Unit) -> QuietPool:
         """The quiet pool of one split."""
         if (split, unit) not in self._pools:
-            rows = self._con.execute(
-                "SELECT context_id, document, tokens FROM contexts "
-                "WHERE quiet AND split = ? ORDER BY context_id",
-                [split],
-            ).fetchall()
+            with self._intact():
+                rows = self._con.execute(
+                    "SELECT context_id, document, tokens FROM contexts "
+                    "WHERE quiet AND split = ? ORDER BY context_id",
+                    [split],
+                ).fetchall()
             self._pools[(split, unit)] = QuietPool(tuple(_prepare(row, unit) for row in rows))
         return self._pools[(split, unit)]
 
     def prepared(self, ids: Sequence[int], unit: Unit) -> list[PreparedContext]:
-        """Contexts by id, cut into units; the recently used ones are remembered."""
+        """Contexts by id, in the order asked for, cut into units; the recently used ones are remembered."""
         missing = list({i for i in ids if (i, unit) not in self._prepared})
         if missing:
-            rows = self._con.execute(
-                "SELECT context_id, document, tokens FROM contexts "
-                "WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
-                [missing],
-            ).fetchall()
+            with self._intact():
+                rows = self._con.execute(
+                    "SELECT context_id, document, tokens FROM contexts "
+                    "WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
+                    [missing],
+                ).fetchall()
             for row in rows:
                 self._prepared[(row[0], unit)] = _prepare(row, unit)
         for i in ids:
@@ -220,6 +226,17 @@ class EvidenceFile:
         while len(self._prepared) > _CONTEXTS_REMEMBERED:
             self._prepared.popitem(last=False)
         return found
+
+    @contextmanager
+    def _intact(self) -> Iterator[None]:
+        """Damage shows only when a block is read: whatever DuckDB complains of meanwhile is one."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise WorkspaceDamaged(
+                f"the evidence file {self.path.name} can't be read ({str(error).splitlines()[0]}): "
+                "delete it and its .json and harvest again; labels made from it are kept"
+            ) from error
 
     def _load_meta(self) -> dict[Split, int]:
         meta = dict(self._con.execute("SELECT key, value FROM meta").fetchall())

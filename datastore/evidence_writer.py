@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from exegete.datastore.database import connect
-from exegete.datastore.keeper import N_SPLITS, Ints, Kept, ranks_within, slots_of
+from exegete.datastore.kept import N_SPLITS, Ints, Kept, ranks_within, slots_of
 from exegete.datastore.records import SPLITS, Floats, Polarity
 from exegete.errors import WorkspaceDamaged, WorkspaceError
 
@@ -82,6 +82,7 @@ def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot]
     """
     building = path.with_name(f".{path.stem}.{os.getpid()}.building")
     try:
+        building.unlink(missing_ok=True)  # of a process that was killed and had our number
         try:
             with connect(building, read_only=False) as con:
                 _write_tables(con, parameters, slots, kept)
@@ -89,14 +90,15 @@ def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot]
             manifest = Manifest(path.stem, sha256_of(building), FORMAT, parameters)
             draft = path.with_name(f".{path.stem}.{os.getpid()}.manifest")
             draft.write_text(
-                json.dumps({f: getattr(manifest, f) for f in Manifest.__slots__}, indent=1) + "\n"
+                json.dumps({f: getattr(manifest, f) for f in Manifest.__slots__}, indent=1) + "\n",
+                encoding="utf-8",
             )
             os.replace(building, path)
             os.replace(draft, manifest_path(path))
         finally:
             for leftover in path.parent.glob(f".{path.stem}.{os.getpid()}.*"):
                 leftover.unlink(missing_ok=True)
-    except (OSError, duckdb.IOException, duckdb.FatalException) as error:
+    except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WorkspaceError(
             f"the evidence file {path.name} could not be written ({str(error).splitlines()[0]}): "
             "nothing was left behind; make room or choose another --workspace and run the command again"
@@ -114,18 +116,25 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         WorkspaceError: there is none, or it is of a newer format.
+        WorkspaceDamaged: it is no manifest.
     """
     try:
-        manifest = Manifest(**json.loads(manifest_path(path).read_text()))
+        record = json.loads(manifest_path(path).read_text(encoding="utf-8"))
+        found = int(record["format"])
+        # A newer format may have other fields, so it is recognised before they are looked at.
+        manifest = Manifest(**record) if found <= FORMAT else None
     except FileNotFoundError:
         raise WorkspaceError(
             f"{path.name} has no manifest: it was not finished; harvest or import again"
         ) from None
-    except (ValueError, TypeError) as error:
-        raise WorkspaceDamaged(f"the manifest {manifest_path(path).name} can't be read: {error}") from error
-    if manifest.format > FORMAT:
+    except (ValueError, TypeError, KeyError) as error:
+        raise WorkspaceDamaged(
+            f"the manifest {manifest_path(path).name} can't be read ({error!r}): delete it and "
+            f"{path.name} and harvest again; labels made from it are kept"
+        ) from error
+    if manifest is None:
         raise WorkspaceError(
-            f"{path.name} was written by a newer exegete (evidence format {manifest.format}, "
+            f"{path.name} was written by a newer exegete (evidence format {found}, "
             f"this one reads up to {FORMAT}): upgrade exegete"
         )
     return manifest
@@ -202,14 +211,13 @@ def _examples(slots: Sequence[Slot], kept: Kept) -> Iterator[pa.Table]:
         p = kept.pairs.take(np.arange(some[0].start, some[-1].stop))
         slot, split = p.group // N_SPLITS, p.group % N_SPLITS
         rank = ranks_within(p.group, -p.strength, p.context)
-        sampled = ranks_within(p.group, p.order, p.context) < np.asarray(kept.k_sample)[split]
         yield pa.table(
             {
                 "feature_index": pa.array(index[slot], pa.int32()),
                 "polarity": pa.array(polarity[slot], pa.string()),
                 "split": pa.array(np.asarray(SPLITS, dtype=object)[split], pa.string()),
                 "rank": pa.array(rank, pa.int32()),
-                "sampled": sampled,
+                "sampled": p.order <= kept.order_bar[p.group],
                 "weight": _weights(p.group, rank, kept),
                 "context_id": p.context,
                 "peak": p.strength,

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
 
 from exegete.errors import FormatError
 
-CONTEXT_COLUMNS = ("context_id", "document", "tokens")
-ACTIVATION_COLUMNS = ("feature", "context_id", "position", "activation")
+_WHOLE = r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)"
+CONTEXT_COLUMNS = {"context_id": _WHOLE, "document": "VARCHAR", "tokens": r"VARCHAR\[\]"}
+ACTIVATION_COLUMNS = {
+    "feature": _WHOLE,
+    "context_id": _WHOLE,
+    "position": _WHOLE,
+    "activation": rf"FLOAT|DOUBLE|DECIMAL\(.*\)|{_WHOLE}",
+}
+FEATURE_COLUMNS = {"feature": _WHOLE}
+"""Columns, and the DuckDB types that each may have."""
 
 _REFUSED = (
     (
         "SELECT count(*) FROM c HAVING count(*) = 0",
         "contexts.parquet has no rows: there is nothing to label",
+    ),
+    (
+        "SELECT document FROM c WHERE context_id IS NULL LIMIT 1",
+        "contexts.parquet has a row without a context_id (document {0}): give every row one",
     ),
     (
         "SELECT context_id FROM c GROUP BY 1 HAVING count(*) > 1 LIMIT 1",
@@ -37,12 +50,21 @@ _REFUSED = (
         "(feature {0}, context {1}): give every row all three",
     ),
     (
-        "SELECT feature, context_id FROM a WHERE activation IS NULL OR NOT isfinite(activation) LIMIT 1",
+        "SELECT feature, context_id FROM a "
+        "WHERE activation IS NULL OR NOT isfinite(activation::DOUBLE) LIMIT 1",
         "activations.parquet has an activation that is missing, NaN or infinite "
         "(feature {0}, context {1}): leave a row out only where the feature was silent",
     ),
     (
-        "SELECT feature, context_id FROM a WHERE activation <= 0 LIMIT 1",
+        "SELECT feature FROM a WHERE feature > 2147483647 LIMIT 1",
+        "activations.parquet has feature {0}: number features up to 2147483647",
+    ),
+    (
+        "SELECT feature, context_id FROM a WHERE TRY_CAST(activation AS FLOAT) IS NULL LIMIT 1",
+        "activations.parquet has an activation beyond 32-bit floats (feature {0}, context {1}): scale them",
+    ),
+    (
+        "SELECT feature, context_id FROM a WHERE activation::FLOAT <= 0 LIMIT 1",
         "activations.parquet has an activation at or below 0 (feature {0}, context {1}): "
         "it holds only what fires; leave silent positions out",
     ),
@@ -62,18 +84,39 @@ _REFUSED = (
 )
 """Queries that find an offender, and what to say of it."""
 
+_REFUSED_FEATURES = (
+    (
+        "SELECT feature FROM f WHERE feature IS NULL OR feature < 0 OR feature > 2147483647 LIMIT 1",
+        "features.parquet has feature {0}: number features from 0 to 2147483647",
+    ),
+    (
+        "SELECT feature FROM f GROUP BY 1 HAVING count(*) > 1 LIMIT 1",
+        "features.parquet has feature {0} twice: keep one row",
+    ),
+)
+
 
 def check_import(con: duckdb.DuckDBPyConnection, source: Path) -> None:
-    """Refuse what would make wrong evidence; leaves views `c` and `a` over the two files.
+    """Refuse what would make wrong evidence; leaves views `c`, `a` and, if it is there, `f` over the files.
 
     Raises:
         FormatError: a file or column is missing, or a value can't be what it should be.
     """
-    check_columns(con, source / "contexts.parquet", CONTEXT_COLUMNS)
-    check_columns(con, source / "activations.parquet", ACTIVATION_COLUMNS)
-    con.execute(f"CREATE VIEW c AS SELECT * FROM {parquet(source / 'contexts.parquet')}")
-    con.execute(f"CREATE VIEW a AS SELECT * FROM {parquet(source / 'activations.parquet')}")
-    for question, sentence in _REFUSED:
+    _view(con, "c", source / "contexts.parquet", CONTEXT_COLUMNS)
+    _view(con, "a", source / "activations.parquet", ACTIVATION_COLUMNS)
+    _refuse(con, source, _REFUSED)
+    if (source / "features.parquet").exists():
+        _view(con, "f", source / "features.parquet", FEATURE_COLUMNS)
+        _refuse(con, source, _REFUSED_FEATURES)
+
+
+def _view(con: duckdb.DuckDBPyConnection, name: str, path: Path, columns: Mapping[str, str]) -> None:
+    check_columns(con, path, columns)
+    con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet(path)}")
+
+
+def _refuse(con: duckdb.DuckDBPyConnection, source: Path, faults: Iterable[tuple[str, str]]) -> None:
+    for question, sentence in faults:
         try:
             row = con.execute(question).fetchone()
         except duckdb.Error as error:
@@ -84,26 +127,37 @@ def check_import(con: duckdb.DuckDBPyConnection, source: Path) -> None:
             raise FormatError(f"{source}: {sentence.format(*row)}")
 
 
-def check_columns(con: duckdb.DuckDBPyConnection, path: Path, wanted: Sequence[str]) -> None:
-    """Refuse a file that is missing, is not Parquet, or lacks a column.
+def check_columns(con: duckdb.DuckDBPyConnection, path: Path, wanted: Mapping[str, str]) -> None:
+    """Refuse a file that is missing, is not Parquet, or lacks a column or has it in another type.
+
+    Args:
+        con: any connection.
+        path: the file.
+        wanted: regular expressions of DuckDB types, by column.
 
     Raises:
-        FormatError: what is missing.
+        FormatError: what is missing or wrong.
     """
     if not path.is_file():
         raise FormatError(
             f"{path.parent} has no {path.name}: it needs contexts.parquet and activations.parquet"
         )
     try:
-        found = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()]
+        rows = con.execute(f"DESCRIBE SELECT * FROM {parquet(path)}").fetchall()
     except duckdb.Error as error:
         raise FormatError(f"{path} is not a Parquet file ({str(error).splitlines()[0]})") from error
+    found = {str(row[0]): str(row[1]) for row in rows}
     missing = [name for name in wanted if name not in found]
     if missing:
         raise FormatError(
             f"{path} lacks the column {', '.join(missing)}: it has {', '.join(found)} and needs "
             f"{', '.join(wanted)}"
         )
+    for name, kind in wanted.items():
+        if not re.fullmatch(kind, found[name]):
+            raise FormatError(
+                f"{path} has the column {name} of type {found[name]}: write it as docs/formats.md has it"
+            )
 
 
 def parquet(path: Path) -> str:

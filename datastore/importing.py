@@ -23,8 +23,9 @@ import numpy as np
 from exegete.datastore.database import settings
 from exegete.datastore.evidence_writer import FORMAT, Manifest, Slot, read_manifest, write_evidence
 from exegete.datastore.hashing import digest64
-from exegete.datastore.import_checks import check_columns, check_import, parquet
-from exegete.datastore.keeper import Firings, Keeper, KeptContext
+from exegete.datastore.import_checks import check_import
+from exegete.datastore.keeper import Keeper
+from exegete.datastore.kept import Firings, KeptContext
 from exegete.datastore.records import SPLITS
 from exegete.datastore.splits import SHARES, split_of
 from exegete.errors import FormatError
@@ -110,10 +111,8 @@ def _fingerprint(paths: Sequence[Path]) -> str:
 def _slots(con: duckdb.DuckDBPyConnection, source: Path) -> list[Slot]:
     """Every feature that fires or is described, in order."""
     metadata: dict[int, str] = {}
-    described = source / "features.parquet"
-    if described.is_file():
-        check_columns(con, described, ("feature",))
-        rows = con.execute(f"SELECT feature, to_json(t) FROM {parquet(described)} t").fetchall()
+    if (source / "features.parquet").exists():
+        rows = con.execute("SELECT feature, to_json(f) FROM f").fetchall()
         metadata = {int(feature): str(record) for feature, record in rows}
     firing = {int(row[0]) for row in con.execute("SELECT DISTINCT feature FROM a").fetchall()}
     if not firing | set(metadata):

@@ -19,21 +19,29 @@ report split of something the explainer was shown would be a leak.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exegete.datastore.hashing import uniform
+from exegete.datastore.kept import (
+    HISTOGRAM_EDGES,
+    N_SPLITS,
+    Firings,
+    Ints,
+    Kept,
+    KeptContext,
+    Pairs,
+    QuietContext,
+    Statistics,
+    no_pairs,
+    ranks_within,
+)
 from exegete.datastore.records import SPLITS, Floats
 
-N_SPLITS = len(SPLITS)
-HISTOGRAM_EDGES = np.exp2(np.arange(-20, 41) / 2.0)
-"""(61,) edges of the log histogram of activations: half octaves, 2^-10 to 2^20; outer bins are open."""
-
-Ints = NDArray[np.int64]
+_PENDING = 1 << 16
+"""Pairs that wait, at least, before they are compacted."""
 
 
 @dataclass
@@ -111,11 +119,13 @@ class Keeper:
             position.astype(np.uint16),
             value,
         ).take(keep)
+        if not len(pairs):
+            return
         for r in np.unique(pair_row[keep]).tolist():
             self._remember(batch[r])
         self._parts.append(pairs)
         self._pending += len(pairs)
-        if self._pending > max(1 << 16, self._kept):
+        if self._pending > max(_PENDING, self._kept):
             self._compact()
 
     def finish(self) -> Kept:
@@ -125,7 +135,7 @@ class Keeper:
         a duplicate costs the test set an example, never its independence.
         """
         self._compact()
-        pairs = self._parts[0] if self._parts else _no_pairs()
+        pairs = self._parts[0]
         earliest: dict[int, int] = {}
         for split, id_ in self.contexts:
             earliest[id_] = min(split, earliest.get(id_, split))
@@ -134,7 +144,7 @@ class Keeper:
         pairs = pairs.take(np.lexsort((pairs.context, -pairs.strength, pairs.group)))
         quiet = {key: q for key, q in self._quiet.items() if earliest[key[1]] == key[0]}
         contexts = {key: c for key, c in self.contexts.items() if earliest[key[1]] == key[0]}
-        return Kept(contexts, pairs, quiet, self.statistics, self.k_top, self.k_sample)
+        return Kept(contexts, pairs, quiet, self.statistics, self.k_top, self._order_bar)
 
     def _count(
         self, batch: Sequence[KeptContext], slot: Ints, row: Ints, value: Floats, split_of_row: Ints
@@ -174,11 +184,11 @@ class Keeper:
             self.contexts[(context.split, context.id)] = context
 
     def _compact(self) -> None:
-        if not self._parts:
-            return
-        pairs = Pairs.join(self._parts)
-        # Duplicates of one context in one split are one example: sort them together, keep the first.
-        by_id = np.lexsort((pairs.context, pairs.group))
+        """Drop the pairs that are among no group's best any more, and the contexts that nothing needs."""
+        pairs = Pairs.join([no_pairs(), *self._parts])
+        # Duplicates of one context in one split are one example: sort them together, keep the strongest
+        # (their activations may differ in the last bits, or in what an import says of them).
+        by_id = np.lexsort((-pairs.strength, pairs.context, pairs.group))
         same = np.zeros(len(pairs), dtype=bool)
         same[by_id[1:]] = (pairs.group[by_id[1:]] == pairs.group[by_id[:-1]]) & (
             pairs.context[by_id[1:]] == pairs.context[by_id[:-1]]

@@ -57,17 +57,19 @@ class Pairs:
     """Kept (feature, context) pairs, with the sparse activations of each."""
 
     group: Ints
-    """slot * 3 + split."""
+    """(n,) slot * 3 + split."""
     context: Ints
+    """(n,) context id."""
     strength: Floats
-    """Largest activation in the context."""
+    """(n,) largest activation in the context, raw units."""
     order: NDArray[np.float64]
-    """The sample key in [0, 1)."""
+    """(n,) the sample key in [0, 1)."""
     length: Ints
-    """How many positions fire."""
+    """(n,) how many positions fire."""
     position: NDArray[np.uint16]
-    """Positions of all pairs, one after the other."""
+    """(length.sum(),) token positions of all pairs, one pair after the other."""
     value: Floats
+    """(length.sum(),) their activations, raw units."""
 
     @staticmethod
     def join(parts: Sequence[Pairs]) -> Pairs:
@@ -121,9 +123,13 @@ class QuietContext:
     """A context of the quiet pool with every activation in it."""
 
     order: float
+    """The key it was drawn by, in [0, 1)."""
     slot: Ints
+    """(n,) feature slot of each activation."""
     position: Ints
+    """(n,) token position."""
     value: Floats
+    """(n,) raw units."""
 
 
 @dataclass(slots=True)
@@ -138,7 +144,8 @@ class Kept:
     """The pool, by (split, id)."""
     statistics: Statistics
     k_top: int
-    k_sample: tuple[int, int, int]
+    order_bar: NDArray[np.float64]
+    """(groups,) a pair belongs to its group's uniform sample when its sample key is at or below this."""
 
 
 def ranks_within(group: Ints, *keys: NDArray[np.generic]) -> Ints:
@@ -154,6 +161,7 @@ def ranks_within(group: Ints, *keys: NDArray[np.generic]) -> Ints:
 
 
 def no_pairs() -> Pairs:
+    """Pairs of nothing."""
     ints, floats = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     return Pairs(ints, ints, floats, np.zeros(0), ints, np.zeros(0, dtype=np.uint16), floats)
 

@@ -12,6 +12,9 @@ import duckdb
 from exegete.datastore.store import Store
 from exegete.errors import UsageError
 
+_READING = ("SELECT", "EXPLAIN", "MULTI", "PRAGMA")
+"""MULTI is what PIVOT becomes; a PRAGMA that sets something meets the locked configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -24,7 +27,7 @@ class Answer:
 
 
 def query(path: Path, statement: str, limit: int, timeout_s: float) -> Answer:
-    """Run one statement that only reads.
+    """Run one statement that only reads, and no files of this machine.
 
     Args:
         path: `labels.duckdb`.
@@ -35,16 +38,21 @@ def query(path: Path, statement: str, limit: int, timeout_s: float) -> Answer:
     Raises:
         UsageError: it is not one statement, is wrong, writes, or took too long.
         WorkspaceBusy: a writer holds the file for too long.
+        WorkspaceDamaged: DuckDB can't read the file.
     """
     store = Store(path)
 
     def run(con: duckdb.DuckDBPyConnection) -> Answer:
-        # Neither files of this machine nor settings are a query's business.
+        # Neither files of this machine nor settings nor this program's variables are a query's business.
         con.execute("SET enable_external_access = false")
+        con.execute("SET python_enable_replacements = false")
         con.execute("SET lock_configuration = true")
         statements = con.extract_statements(statement)
         if len(statements) != 1:
             raise UsageError(f"give one SQL statement and not {len(statements)}")
+        kind = statements[0].type.name
+        if kind not in _READING:
+            raise UsageError(f"a query only reads: give a SELECT and not a statement of kind {kind}")
         timer = threading.Timer(timeout_s, con.interrupt)
         timer.daemon = True
         timer.start()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,8 +31,18 @@ T = TypeVar("T")
 Rows = Sequence[dict[str, Any]]
 
 
+_NO_ROOM = re.compile("No space left|quota exceeded|File too large|Read-only file system")
+_NO_ACCESS = re.compile("Permission denied|Too many open files|No such file")
+
+_OF_THE_FILE = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException)
+"""What DuckDB raises when the file fails, and not the statement."""
+
+_MUTEXES: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+"""One a file: within a process, too, a file can't be open for reading and for writing at once."""
+
+
 class _Locked(Exception):
-    """Another process has the file open in a way that shuts us out."""
+    """Somebody else has the file open in a way that shuts us out."""
 
 
 class Store:
@@ -47,9 +58,10 @@ class Store:
         Raises:
             WorkspaceBusy: another process holds it.
             WorkspaceError: it can't be written, or was made by a newer version.
+            WorkspaceDamaged: it is no DuckDB file, or not whole.
         """
         self.path, self._patience_s = path, patience_s
-        self._mutex = threading.Lock()
+        self._mutex = _MUTEXES[path.resolve()]
         self._migrate()
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -57,6 +69,7 @@ class Store:
 
         Raises:
             WorkspaceBusy: a writer holds the file for too long.
+            WorkspaceDamaged: DuckDB can't read it.
         """
 
         def run(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -71,6 +84,7 @@ class Store:
 
         Raises:
             WorkspaceBusy: a writer holds the file for too long.
+            WorkspaceDamaged: DuckDB can't read it.
         """
         return self._patiently(lambda: self._once(work, read_only=True))
 
@@ -87,7 +101,8 @@ class Store:
             try:
                 result = work(con)
             except BaseException:
-                con.execute("ROLLBACK")
+                with suppress(duckdb.Error):  # after a fatal error there is no transaction left
+                    con.execute("ROLLBACK")
                 raise
             con.execute("COMMIT")
             return result
@@ -145,33 +160,28 @@ class Store:
         with self._mutex, self._connection(read_only=read_only) as con:
             try:
                 return run(con)
-            except duckdb.FatalException as error:
-                raise WorkspaceError(_full_disk(self.path, error)) from error
             except duckdb.Error as error:
-                if "No space left" in str(error) or "disk" in str(error).lower():
-                    raise WorkspaceError(_full_disk(self.path, error)) from error
+                # A failed checksum has no class of its own.
+                if isinstance(error, _OF_THE_FILE) or "Corrupt database file" in str(error):
+                    raise _unusable(self.path, error) from error
                 raise
 
     @contextmanager
     def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             con = connect(self.path, read_only=read_only)
-        except duckdb.IOException as error:
-            text = str(error)
-            if "lock" in text.lower():
-                raise _Locked(text) from error
-            if "No space left" in text:
-                raise WorkspaceError(_full_disk(self.path, error)) from error
-            raise _damaged(self.path, error) from error
         except duckdb.Error as error:
-            raise _damaged(self.path, error) from error
+            # The path is part of the message, so that "lock" alone would say nothing.
+            if "Could not set lock on file" in str(error) or isinstance(error, duckdb.ConnectionException):
+                raise _Locked(str(error)) from error
+            raise _unusable(self.path, error) from error
         try:
             yield con
         finally:
             try:
                 con.close()
             except duckdb.Error as error:  # a failed checkpoint; committed rows are in the WAL
-                raise WorkspaceError(_full_disk(self.path, error)) from error
+                raise _unusable(self.path, error) from error
 
     def _patiently(self, once: Callable[[], T]) -> T:
         retrying = Retrying(
@@ -204,18 +214,24 @@ def insert_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
 
 def _holder(text: str) -> str:
     found = re.search(r"held in (.+?) \(PID (\d+)\)", text)
+    if "different configuration" in text:
+        return "another part of this process"
     return f"process {found[2]} ({Path(found[1]).name})" if found else "another process"
 
 
-def _full_disk(path: Path, error: Exception) -> str:
-    return (
-        f"{path} can't be written ({str(error).splitlines()[0]}): make room on its disk and run the command "
-        "again; everything already saved is safe"
-    )
-
-
-def _damaged(path: Path, error: Exception) -> WorkspaceDamaged:
+def _unusable(path: Path, error: Exception) -> WorkspaceError:
+    """What is wrong with a file that DuckDB can't open, read or write, and what to do about it."""
+    text = str(error).splitlines()[0]
+    if _NO_ROOM.search(text):
+        return WorkspaceError(
+            f"{path} can't be written ({text}): make room on its disk and run the command again; everything "
+            "already saved is safe"
+        )
+    if _NO_ACCESS.search(text):
+        return WorkspaceError(
+            f"{path} can't be opened ({text}): check its folder, its permissions and how many files are open"
+        )
     return WorkspaceDamaged(
-        f"{path} can't be opened ({str(error).splitlines()[0]}): move it aside and run the jobs again; "
-        "paid replies are in the journal and are not asked for twice"
+        f"{path} can't be read ({text}): move it aside and run the jobs again; paid replies are in the "
+        "journal and are not asked for twice"
     )

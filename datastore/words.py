@@ -2,12 +2,13 @@
 
 A label is about words; sub-word pieces read badly and cost more. So excerpts are shown as words, each with
 the largest activation of its pieces. A word is a run of tokens of which none starts with whitespace and all
-neighbours meet at a letter, digit or underscore: " un", "interest", "ing" is one word, "(" stands alone. A
-run of one repeated mark ("----", "...") is one unit too.
+neighbours meet at a letter (with its accents and vowel signs), digit or underscore: " un", "interest", "ing"
+is one word, "(" stands alone. A run of one repeated mark ("----", "...") is one unit too.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -30,7 +31,8 @@ _UNSPACED = (
 
 def _joins(char: str) -> bool:
     """Whether a word may go on across this character."""
-    if not (char.isalnum() or char == "_"):
+    # Combining marks ("M"): no Devanagari word is a run of letters alone.
+    if not (char.isalnum() or char == "_" or unicodedata.category(char).startswith("M")):
         return False
     point = ord(char)
     return not any(low <= point <= high for low, high in _UNSPACED)

@@ -67,17 +67,24 @@ class Workspace:
         """
         if (root / MARKER).exists():
             return Workspace.open(root)
-        if root.is_file() or (root.is_dir() and any(root.iterdir())):
+        # Its own empty folders are what a first attempt on a full disk left.
+        if root.is_file() or (root.is_dir() and any(not _just_begun(path) for path in root.iterdir())):
             what = "a file" if root.is_file() else "a folder with other things in it"
             raise WorkspaceError(f"{root} is {what} and no workspace: pass --workspace with a new folder")
         try:
             for folder in (root, root / "evidence", root / "journal"):
                 folder.mkdir(parents=True, exist_ok=True)
             draft = root / f".{MARKER}.{os.getpid()}"
-            draft.write_text(json.dumps({"exegete": "workspace", "format": FORMAT}) + "\n")
-            os.replace(draft, root / MARKER)
+            try:
+                draft.write_text(json.dumps({"exegete": "workspace", "format": FORMAT}) + "\n")
+                os.replace(draft, root / MARKER)
+            finally:
+                draft.unlink(missing_ok=True)
         except OSError as error:
-            raise WorkspaceError(f"the workspace {root} can't be made: {error.strerror}") from error
+            raise WorkspaceError(
+                f"the workspace {root} can't be made ({error.strerror}): make room, or pass --workspace with "
+                "a folder that can be written"
+            ) from error
         return Workspace(root)
 
     @property
@@ -152,6 +159,10 @@ class Workspace:
             yield
 
 
+def _just_begun(path: Path) -> bool:
+    return path.name in ("evidence", "journal") and path.is_dir() and not any(path.iterdir())
+
+
 def parse_features(text: str) -> tuple[int, ...]:
     """Feature indices from "0-511", "3,7,9" or a mixture.
 
@@ -161,7 +172,8 @@ def parse_features(text: str) -> tuple[int, ...]:
     indices: set[int] = set()
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()) or (dash and int(high) < int(low)):
+        # isdecimal, not isdigit: "²" is a digit that int() can't read.
+        if not low.isdecimal() or (dash and not high.isdecimal()) or (dash and int(high) < int(low)):
             raise JobError(f"--features {text!r} can't be read: write 0-511, or 3,7,9, or both")
         indices.update(range(int(low), int(high or low) + 1))
     return tuple(sorted(indices))

@@ -7,8 +7,9 @@
 
 A model is a stack of parts with the same `complete`, put together here and nowhere else:
 
-    Journalled     answers what was paid for before; stores every reply before it is seen
+    Journalled     answers what was paid for before, and equal requests at once by one call
     Limited        so many calls at once
+    Recorded       stores every reply before it is seen
     Retrying       tries again
     a provider     one request
 """
@@ -20,7 +21,7 @@ from importlib.metadata import entry_points
 
 from exegete.errors import UsageError
 from exegete.llm.anthropic import Anthropic
-from exegete.llm.journal import Journal, Journalled
+from exegete.llm.journal import Journal, Journalled, Recorded
 from exegete.llm.limit import Limited
 from exegete.llm.llm import LLM, Message, Reply, Request
 from exegete.llm.names import ENTRY_POINTS, ModelName, parse
@@ -64,8 +65,10 @@ def open_llm(spec: str, *, journal: Journal | None = None, concurrency: int = CO
         UsageError: the name is none, the provider's key is not set, or a script can't be read.
     """
     name = parse(spec)
-    llm: LLM = Limited(Retrying(_provider(name.provider)(name)), concurrency)
-    return llm if journal is None else Journalled(llm, journal)
+    llm: LLM = Retrying(_provider(name.provider)(name))
+    if journal is None:
+        return Limited(llm, concurrency)
+    return Journalled(Limited(Recorded(llm, journal), concurrency), journal)
 
 
 def ambiguous_calls(llm: LLM) -> int:

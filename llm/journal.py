@@ -84,6 +84,10 @@ class Journal:
             return None
         return Reply(**record["reply"], journalled=True)
 
+    def __contains__(self, key: object) -> bool:
+        """Is there a reply to the request with this key?"""
+        return isinstance(key, str) and _short(key) in self._index
+
     def text(self, digest: str) -> str | None:
         """The system text or schema (as JSON) of a digest in a record; None if it is not there."""
         record = self._look_up(self._texts, digest)
@@ -154,6 +158,35 @@ class Call:
         self.waiting = 0
 
 
+class Recorded:
+    """An LLM whose replies are in the journal before they are returned.
+
+    It belongs inside of whatever limits calls: a call then keeps its place until its reply is safe, so that a
+    slow disk slows down the buying, and no more replies can be lost at once than calls are allowed at once.
+    """
+
+    def __init__(self, inner: LLM, journal: Journal) -> None:
+        """Wrap an LLM; whoever opened the journal closes it."""
+        self.inner = inner
+        self.journal = journal
+
+    async def complete(self, request: Request) -> Reply:
+        """Make a call and store its reply.
+
+        Raises:
+            WorkspaceError: the reply could not be stored, or an earlier one could not and no call was made.
+            LLMError: as `inner` does.
+        """
+        self.journal.check()
+        reply = await self.inner.complete(request)
+        await self.journal.put(request, reply)
+        return reply
+
+    async def close(self) -> None:
+        """Close what is wrapped."""
+        await self.inner.close()
+
+
 class Journalled:
     """An LLM whose replies are journalled, and which is never asked the same thing twice."""
 
@@ -161,7 +194,8 @@ class Journalled:
         """Wrap an LLM.
 
         Args:
-            inner: asked for what the journal does not hold.
+            inner: asked for what the journal does not hold; its replies are stored here, unless a `Recorded`
+                in it already did.
             journal: may be shared with other models. Whoever opened it closes it.
         """
         self.inner = inner
@@ -201,10 +235,11 @@ class Journalled:
         await self.inner.close()
 
     async def _pay(self, request: Request) -> Reply:
-        """Make the call and store its reply."""
+        """Make the call and see to it that its reply is stored."""
         self.journal.check()
         reply = await self.inner.complete(request)
-        await self.journal.put(request, reply)
+        if request.key not in self.journal:
+            await self.journal.put(request, reply)
         return reply
 
     def _done(self, key: str, task: asyncio.Task[Reply]) -> None:

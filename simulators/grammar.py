@@ -37,8 +37,9 @@ _HEADS: dict[Kind, str] = {
     "ending": "words ending in ",
     "beginning": "words beginning with ",
 }
-AFFIX = re.compile(r"-[^\W\d_]|.*[^\W\d_]-$", re.DOTALL)
-"""A quoted text that is read as an ending ("-ing") or a beginning ("pre-")."""
+ENDING = re.compile(r"-[^\W\d_]")
+BEGINNING = re.compile(r"[^\W\d_]-$")
+"""What makes a quoted text an ending ("-ing") or a beginning ("pre-") of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,11 @@ def render(rule: Rule) -> str:
 
 def quoted(text: str) -> str:
     """Quote a word so that nothing in it is mistaken for an end of quotation, an ending or a beginning."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    if AFFIX.match(text):
-        escaped = "\\-" + escaped[1:] if escaped.startswith("-") else escaped[:-1] + "\\-"
+    escaped = _escaped(text)
+    if BEGINNING.search(text):
+        escaped = escaped[:-1] + "\\-"
+    if ENDING.match(text):
+        escaped = "\\" + escaped
     return f'"{escaped}"'
 
 

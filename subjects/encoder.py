@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from exegete.datastore.keeper import Firings, KeptContext
+from exegete.datastore.kept import Firings, KeptContext
 from exegete.datastore.records import Floats
 from exegete.errors import SubjectError
 from exegete.subjects.dictionaries import Dictionary

@@ -24,7 +24,8 @@ import numpy as np
 
 from exegete.datastore.evidence_writer import FORMAT, Manifest, Slot, read_manifest, write_evidence
 from exegete.datastore.hashing import digest64
-from exegete.datastore.keeper import Keeper, KeptContext
+from exegete.datastore.keeper import Keeper
+from exegete.datastore.kept import KeptContext
 from exegete.datastore.records import SPLITS, Polarity
 from exegete.datastore.splits import SHARES, split_of
 from exegete.errors import CorpusError, SubjectError, UsageError

@@ -12,14 +12,25 @@ WITH current AS (
         PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC, run DESC
     ) = 1
 ),
-reviewed AS (
-    SELECT * FROM store.reviews
+written AS (
+    SELECT * FROM store.reviews WHERE decision = 'edit'
     QUALIFY row_number() OVER (PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC) = 1
+),
+-- The latest decision; `own` is the person's own text while that is the label: from the edit on, and when it
+-- is accepted or rejected in its turn. Once rejected, it makes way for the next run's.
+reviewed AS (
+    SELECT d.harvest, d.feature_index, d.polarity, d.decision, d.label_before, d.reviewer, d.made_at,
+           CASE WHEN d.decision = 'edit' OR d.label_before = w.text THEN w.text END AS own,
+           w.label_id AS own_id
+    FROM store.reviews d
+    LEFT JOIN written w
+        ON w.feature_index = d.feature_index AND w.polarity = d.polarity AND w.harvest = d.harvest
+    QUALIFY row_number() OVER (PARTITION BY d.feature_index, d.polarity, d.harvest ORDER BY d.made_at DESC) = 1
 ),
 edited AS (
     SELECT r.harvest, r.feature_index, r.polarity, s.*
-    FROM reviewed r JOIN store.scores s ON s.label_id = r.label_id AND s.split = 'report'
-    WHERE r.decision = 'edit' AND s.scorer LIKE 'simulation%'
+    FROM reviewed r JOIN store.scores s ON s.label_id = r.own_id AND s.split = 'report'
+    WHERE r.own IS NOT NULL AND s.scorer LIKE 'simulation%'
     QUALIFY row_number() OVER (PARTITION BY r.feature_index, r.polarity, r.harvest ORDER BY s.made_at DESC) = 1
 ),
 asked AS (
@@ -31,23 +42,23 @@ asked AS (
 SELECT
     o.feature_index,
     o.polarity,
-    CASE WHEN r.decision = 'edit' THEN r.text ELSE o.label END AS label,
+    coalesce(r.own, o.label) AS label,
     CASE
+        WHEN r.own IS NOT NULL THEN CASE WHEN r.decision = 'reject' THEN 'rejected' ELSE 'accepted' END
         WHEN r.decision = 'reject' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'rejected'
-        WHEN r.decision = 'edit' THEN 'accepted'
         WHEN r.decision = 'accept' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'accepted'
         ELSE o.status
     END AS status,
-    CASE WHEN r.decision = 'edit' THEN NULL ELSE o.confidence END AS confidence,
-    CASE WHEN r.decision = 'edit' THEN e.value ELSE o.score END AS score,
-    CASE WHEN r.decision = 'edit' THEN e.low ELSE o.low END AS low,
-    CASE WHEN r.decision = 'edit' THEN e.high ELSE o.high END AS high,
-    CASE WHEN r.decision = 'edit' THEN e.chance ELSE o.chance END AS chance,
-    CASE WHEN r.decision = 'edit' THEN e.value - e.chance ELSE o.score - o.chance END AS lift,
-    CASE WHEN r.decision = 'edit' THEN e.p_value ELSE o.p_value END AS p_value,
-    CASE WHEN r.decision = 'edit' THEN NULL ELSE q.q_value END AS q_value,
-    CASE WHEN r.decision = 'edit' THEN e.scorer ELSE o.scorer END AS scorer,
-    CASE WHEN r.decision = 'edit' THEN 'person' ELSE o.author END AS author,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.confidence END AS confidence,
+    CASE WHEN r.own IS NOT NULL THEN e.value ELSE o.score END AS score,
+    CASE WHEN r.own IS NOT NULL THEN e.low ELSE o.low END AS low,
+    CASE WHEN r.own IS NOT NULL THEN e.high ELSE o.high END AS high,
+    CASE WHEN r.own IS NOT NULL THEN e.chance ELSE o.chance END AS chance,
+    CASE WHEN r.own IS NOT NULL THEN e.value - e.chance ELSE o.score - o.chance END AS lift,
+    CASE WHEN r.own IS NOT NULL THEN e.p_value ELSE o.p_value END AS p_value,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE q.q_value END AS q_value,
+    CASE WHEN r.own IS NOT NULL THEN e.scorer ELSE o.scorer END AS scorer,
+    CASE WHEN r.own IS NOT NULL THEN 'person' ELSE o.author END AS author,
     o.why,
     o.density,
     o.maximum,
@@ -55,7 +66,7 @@ SELECT
     o.rounds,
     o.candidates,
     CAST(o.looks + coalesce(k.n, 0) AS INTEGER) AS report_looks,
-    CASE WHEN r.decision = 'edit' OR r.label_before IS NOT DISTINCT FROM o.label THEN r.reviewer END AS reviewer,
+    CASE WHEN r.own IS NOT NULL OR r.label_before IS NOT DISTINCT FROM o.label THEN r.reviewer END AS reviewer,
     h.subject,
     h.site,
     h.layer,
@@ -69,6 +80,7 @@ LEFT JOIN store.q_values q
     ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
 LEFT JOIN reviewed r
     ON r.feature_index = o.feature_index AND r.polarity = o.polarity AND r.harvest = o.harvest
+    AND NOT (r.own IS NOT NULL AND r.decision = 'reject' AND r.made_at < o.made_at)
 LEFT JOIN edited e
     ON e.feature_index = o.feature_index AND e.polarity = o.polarity AND e.harvest = o.harvest
 LEFT JOIN asked k

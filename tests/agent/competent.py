@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from tests.agent.planted import ENDING
@@ -61,7 +62,9 @@ def simulate(prompt: str, label: str | None = None) -> dict[str, Any]:
         "excerpts": [
             {
                 "excerpt": number,
-                "fires": [[words[i], words[: i + 1].count(words[i]), level] for i, level in fires(said, words)],
+                "fires": [
+                    [words[i], words[: i + 1].count(words[i]), level] for i, level in fires(said, words)
+                ],
             }
             for number, words in excerpts_of(prompt).items()
         ]
@@ -73,7 +76,7 @@ def explain(prompt: str) -> str:
     lines = [line for line in blocks(prompt)["excerpts"].split("\n") if line.startswith("Excerpt ")]
     words = [line.partition(": ")[2].split(" ") for line in lines]
     marked = Counter(w.strip("<>") for text in words for w in text if w.startswith("<<"))
-    before = Counter(a.strip("<>") for text in words for a, b in zip(text, text[1:], strict=False) if "<<" in b)
+    before = Counter(a.strip("<>") for text in words for a, b in pairwise(text) if "<<" in b)
     total = marked.total()
     (top, n), *_ = marked.most_common(1)
     if n > 0.9 * total:

@@ -9,8 +9,8 @@
     7        fires in too few contexts
     8 to 19  a single word each
 
-Every context has its document's name on every tenth place (doc0123), so that a window of it, wherever it turns
-up, says which document, and so which split, it is of.
+Every context has its document's name on every tenth place (doc0123), so that a window of it says, wherever it
+turns up, which document, and so which split, it is of.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
 from exegete.llm import Journal, Message, Reply, Request
-from exegete.llm.journal import Journalled
+from exegete.llm.journal import Journalled, Recorded
+from exegete.llm.limit import Limited
 from exegete.llm.record import records
 from tests.llm.fakes import FakeLLM, reply, request
 
@@ -290,6 +292,29 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", real)
     asyncio.run(run("a", "b", "c"))
     assert [one.messages[0].text for one in fake.asked] == ["a", "b", "b", "c"]
+
+
+def test_a_slow_disk_slows_down_the_buying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk does not answer, no more calls are made than are allowed at once; all are stored."""
+    go, real = threading.Event(), os.fsync
+
+    def fsync(file: int) -> None:
+        assert go.wait(10)
+        real(file)
+
+    async def run() -> None:
+        fake = echo()
+        with Journal(tmp_path) as journal:
+            monkeypatch.setattr(os, "fsync", fsync)
+            llm = Journalled(Limited(Recorded(fake, journal), 3), journal)
+            callers = [asyncio.create_task(llm.complete(request(str(n)))) for n in range(20)]
+            await asyncio.sleep(0.05)
+            assert len(fake.asked) == 3
+            go.set()
+            await asyncio.gather(*callers)
+            assert len(list(journal.records())) == len(fake.asked) == 20
+
+    asyncio.run(run())
 
 
 def test_what_a_record_holds(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import exegete.llm
 from exegete.errors import LLMUnavailable, UsageError
 from exegete.llm import Journal, ambiguous_calls, names, open_llm
-from exegete.llm.journal import Journalled
+from exegete.llm.journal import Journalled, Recorded
 from exegete.llm.limit import Limited
 from exegete.llm.retry import Retrying
 from tests.llm.fakes import FakeLLM, reply, request
@@ -49,14 +49,15 @@ def test_whole_stack(tmp_path: Path) -> None:
 
 
 def test_layers(tmp_path: Path) -> None:
-    """The journal is outermost: an answer from it takes no slot; without a journal there is none."""
+    """Answers of the journal take no slot of the limit; calls keep theirs until their reply is stored."""
     (tmp_path / "script").write_text('{"reply": "x"}')
     name = f"scripted:{tmp_path / 'script'}"
     with Journal(tmp_path / "journal") as journal:
         llm = open_llm(name, journal=journal)
         assert isinstance(llm, Journalled)
         assert isinstance(llm.inner, Limited)
-        assert isinstance(llm.inner.inner, Retrying)
+        assert isinstance(llm.inner.inner, Recorded)
+        assert isinstance(llm.inner.inner.inner, Retrying)
     assert isinstance(open_llm(name), Limited)
 
 

@@ -13,7 +13,7 @@ import pytest
 from exegete.errors import LLMError
 from exegete.llm import Journal, parse
 from exegete.llm.anthropic import Anthropic
-from exegete.llm.journal import Journalled
+from exegete.llm.journal import Journalled, Recorded
 from exegete.llm.limit import Limited
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
@@ -76,7 +76,9 @@ def test_canary(
 
     async def run() -> str:
         with Journal(tmp_path) as journal:
-            llm = Journalled(Limited(Retrying(provider, attempts=2, sleep=no_wait), 1), journal)
+            llm = Journalled(
+                Limited(Recorded(Retrying(provider, attempts=2, sleep=no_wait), journal), 1), journal
+            )
             try:
                 with pytest.raises(LLMError) as error:
                     await llm.complete(request(model=str(provider.name), temperature=0.5))

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from exegete.llm import LLM, Journal, Reply, Request, parse
-from exegete.llm.journal import Journalled
+from exegete.llm.journal import Journalled, Recorded
 from exegete.llm.limit import Limited
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
@@ -84,7 +84,8 @@ async def job(
     """Ask for everything; texts by question."""
     name = f"openai:m@{url}/v1"
     provider = Dying(OpenAI(parse(name)), edges["send"], edges["reply"])
-    llm = Dying(Journalled(Limited(Retrying(provider), concurrency), journal), Edge(-1), edges["journalled"])
+    stack = Journalled(Limited(Recorded(Retrying(provider), journal), concurrency), journal)
+    llm = Dying(stack, Edge(-1), edges["journalled"])
     questions = [f"question {number}" for number in range(calls)]
     replies = await asyncio.gather(*(llm.complete(request(question, model=name)) for question in questions))
     await llm.close()
