@@ -102,6 +102,7 @@ class Job:
         with self._workspace.job_lock(), opened_evidence(self._workspace, self._spec.harvest) as evidence:
             try:
                 parts = open_parts(self._spec, evidence, models)
+                await models.check()
                 store = Store(self._workspace.labels)
                 run = register_run(store, parts, "job", self._spec.name)
                 models.tags["run"] = run

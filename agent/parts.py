@@ -19,6 +19,7 @@ from exegete.errors import JobError
 from exegete.explainers.explainer import Explainer
 from exegete.llm import LLM, Journal, open_llm, parse
 from exegete.llm.meter import Metered, Spent
+from exegete.llm.reach import check_reachable
 from exegete.scorers.scorer import Scorer
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
@@ -54,6 +55,15 @@ class Models:
             inner = open_llm(spec, journal=self.journal, concurrency=self.concurrency)
             self._opened[name] = Metered(inner, self.tags, self.spent)
         return self._opened[name], name
+
+    async def check(self) -> None:
+        """Make sure that every server with an address of its own is there, before anything is started.
+
+        Raises:
+            LLMUnavailable: one is not.
+        """
+        for name in self._opened:
+            await check_reachable(parse(name))
 
     async def close(self) -> None:
         """Let go of connections, then of the journal."""

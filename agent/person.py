@@ -60,6 +60,7 @@ async def score_person(
         try:
             label = Label(evidence.feature(index, polarity), cleaned, "person")
             parts = open_parts(spec, evidence, models, explain=False)
+            await models.check()
             read = ReportEvidence(evidence).report if split == "report" else AgentEvidence(evidence).refine
             excerpts = read(label.feature, spec.report_plan)
             store = Store(workspace.labels)

@@ -9,9 +9,11 @@ scripted:FILE           replies read from a file: for tests and demonstrations
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from exegete.errors import UsageError
@@ -37,9 +39,13 @@ class ModelName:
     """The model as its server calls it, or a script's path."""
     url: str | None = None
     """Base URL of a compatible server, without a trailing slash; None for the provider itself."""
+    digest: str | None = None
+    """Of a script's bytes: an edited script is another model, and what the journal has of it is stale."""
 
     def __str__(self) -> str:
-        return f"{self.provider}:{self.name}" + (f"@{self.url}" if self.url else "")
+        return f"{self.provider}:{self.name}" + (
+            f"@{self.url}" if self.url else f"#{self.digest}" if self.digest else ""
+        )
 
 
 def parse(spec: str) -> ModelName:
@@ -61,13 +67,21 @@ def parse(spec: str) -> ModelName:
     if not colon or not rest or not rest.isprintable() or provider not in providers():
         raise UsageError(f"{spec!r} names no model: write {FORMS}")
     if provider == "scripted":
-        return ModelName(provider, rest)
+        return ModelName(provider, rest, digest=_digest(Path(rest)))
     return _with_url(spec, provider, rest)
 
 
 def providers() -> frozenset[str]:
     """Names of all providers: those built in, and those other packages add."""
     return BUILT_IN | {point.name for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _digest(path: Path) -> str | None:
+    """8 hex digits of a file's sha256; None when it can't be read, which opening it will say."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    except OSError:
+        return None
 
 
 def _with_url(spec: str, provider: str, rest: str) -> ModelName:

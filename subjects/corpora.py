@@ -16,11 +16,13 @@ import io
 import json
 import platform
 import re
+import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
+
+import zstandard
 
 from exegete.errors import CorpusError
 
@@ -121,7 +123,7 @@ def _is_heading(paragraph: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LocalCorpus:
-    """Files on this machine, read line by line."""
+    """Files on this machine, read line by line as UTF-8 (half surrogate pairs, in JSON, become U+FFFD)."""
 
     name: str
     root: Path
@@ -131,9 +133,12 @@ class LocalCorpus:
         """Over every file's name, size and first megabyte."""
         digest = hashlib.sha256()
         for path in self.files:
-            digest.update(f"{path.relative_to(self.root)}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
+            try:
+                digest.update(f"{path.relative_to(self.root)}\0{path.stat().st_size}\0".encode())
+                with path.open("rb") as file:
+                    digest.update(file.read(1 << 20))
+            except OSError as error:
+                raise CorpusError(f"{path} can't be read: {error.strerror}") from error
         return digest.hexdigest()[:16]
 
     def documents(self) -> Iterator[Document]:
@@ -149,16 +154,16 @@ class LocalCorpus:
                     yield from _json_lines(path, name)
             except UnicodeDecodeError as error:
                 raise CorpusError(
-                    f"{path} is not UTF-8 text (byte {error.object[error.start]:#04x} near position "
-                    f"{error.start}): convert it, for example with iconv -f latin1 -t utf8"
+                    f"{path} is not UTF-8 text ({_first_fault(path)}): convert it, for example with "
+                    "iconv -f latin1 -t utf8"
                 ) from error
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
                 raise CorpusError(f"{path} can't be read: {error}") from error
 
 
 def _plain(path: Path, name: str) -> Iterator[Document]:
     part, size, number = list[str](), 0, 0
-    with path.open(encoding="utf-8") as file:
+    with _open_text(path) as file:
         for line in file:
             part.append(line)
             size += len(line)
@@ -169,15 +174,34 @@ def _plain(path: Path, name: str) -> Iterator[Document]:
         yield Document(f"{name}#{number}", "".join(part))
 
 
-def _open_text(path: Path) -> AbstractContextManager[IO[str]]:
+def _open_bytes(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        import zstandard
+        raw = zstandard.ZstdDecompressor().stream_reader(
+            path.open("rb"), closefd=True, read_across_frames=True
+        )
+        return cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", raw)))
+    return path.open("rb")
 
-        raw = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True)
-        return io.TextIOWrapper(cast("IO[bytes]", raw), encoding="utf-8")
-    return path.open(encoding="utf-8")
+
+def _open_text(path: Path) -> io.TextIOWrapper:
+    """A file's text, unpacked, without the mark that some editors put before it."""
+    return io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig")
+
+
+def _first_fault(path: Path) -> str:
+    """Where a file is not UTF-8. A decoder of a stream knows the place in its buffer only."""
+    offset = 0
+    with _open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                at = error.start
+                return f"byte {line[at]:#04x} at position {offset + at}, line {number}"
+            offset += len(line)
+    return "it changed while it was read"
 
 
 def _json_lines(path: Path, name: str) -> Iterator[Document]:
@@ -187,13 +211,13 @@ def _json_lines(path: Path, name: str) -> Iterator[Document]:
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CorpusError(
-                    f"{path} line {number} is not JSON ({error.msg}): one object a line"
-                ) from None
+            except (json.JSONDecodeError, RecursionError) as error:
+                why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                raise CorpusError(f"{path} line {number} is not JSON ({why}): one object a line") from None
             if not isinstance(record, dict) or not isinstance(record.get("text"), str):
                 raise CorpusError(f'{path} line {number} has no string "text": put the document there')
-            yield Document(f"{name}#{number}", record["text"])
+            # JSON can spell half a surrogate pair, which is no character.
+            yield Document(f"{name}#{number}", re.sub("[\ud800-\udfff]", "\ufffd", record["text"]))
 
 
 def _parquet(path: Path, name: str) -> Iterator[Document]:
@@ -205,12 +229,20 @@ def _parquet(path: Path, name: str) -> Iterator[Document]:
             if "text" not in file.schema_arrow.names:
                 columns = ", ".join(file.schema_arrow.names)
                 raise CorpusError(f'{path} has columns {columns} and no column "text": rename one to it')
+            kind = file.schema_arrow.field("text").type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise CorpusError(f'{path} has the column "text" of type {kind}: write it as strings')
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=["text"]):
                 for text in batch.column(0).to_pylist():
                     if isinstance(text, str) and text.strip():
                         yield Document(f"{name}#{number}", text)
                     number += 1
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f'{path} has bytes in the column "text" that are not UTF-8: convert them'
+        ) from error
     except pa.ArrowException as error:
         raise CorpusError(f"{path} can't be read as Parquet ({str(error).splitlines()[0]})") from error
 
@@ -242,7 +274,9 @@ class HubCorpus:
                     raise CorpusError(
                         f"{self.name} has columns {', '.join(row)}: name one, hf://DATASET:CONFIG:SPLIT:COLUMN"
                     )
-                yield Document(f"{dataset}#{number}", str(row[column or "text"]))
+                text = row[column or "text"]
+                if isinstance(text, str) and text.strip():
+                    yield Document(f"{dataset}#{number}", text)
         except CorpusError:
             raise
         except Exception as error:  # the hub's client raises a dozen kinds, all meaning "not to be had"

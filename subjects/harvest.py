@@ -35,6 +35,9 @@ from exegete.subjects.encoder import Encoder, batched
 from exegete.subjects.huggingface import HuggingFaceSubject
 from exegete.subjects.spec import HarvestSpec, Progress
 
+MAX_CONTEXT = 65_535
+"""Positions are kept in 16 bits."""
+
 
 def harvest(
     subject: HuggingFaceSubject,
@@ -66,10 +69,11 @@ def harvest(
         return read_manifest(path), False
     dictionary = open_dictionary(spec.dictionary, subject.width(spec.site))
     indices = _wanted(spec, dictionary)
-    if spec.context <= subject.n_special or spec.context > subject.max_context:
+    longest = min(subject.max_context, MAX_CONTEXT)
+    if spec.context <= subject.n_special or spec.context > longest:
         raise UsageError(
             f"--context {spec.context} does not fit: {subject.name} takes {subject.n_special + 1} to "
-            f"{subject.max_context} tokens"
+            f"{longest} tokens"
         )
     encoder = Encoder(subject, dictionary, spec, indices)
     encoder.calibrate(itertools.islice(contexts(subject, corpus, spec), spec.calibration), on_progress)
@@ -119,7 +123,7 @@ def contexts(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) -> 
         tokens = subject.tokenise(document.text)
         split = SPLITS.index(split_of(document.name, spec.seed))
         for start in range(0, len(tokens.ids), length):
-            ids = tokens.ids[start : start + length]
+            ids = tokens.ids[start : start + length].copy()  # a view would keep the whole document alive
             if len(ids) * 4 < length:
                 continue
             if left <= 0:

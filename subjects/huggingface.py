@@ -8,6 +8,7 @@ model is executed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,9 +85,9 @@ class HuggingFaceSubject:
         return Tokens(np.asarray(encoding["input_ids"], dtype=np.int32), tuple(display))
 
     def width(self, site: str) -> int:
-        """Channels at a site, found by running it on one token."""
+        """Channels at a site, found by running it on two contexts of one token."""
         probe = np.asarray([self._tokenizer("a", add_special_tokens=False)["input_ids"][0]], dtype=np.int32)
-        return int(self.activations(site, [probe]).shape[-1])
+        return int(self.activations(site, [probe, probe]).shape[-1])
 
     def activations(self, site: str, batch: Sequence[NDArray[np.int32]]) -> torch.Tensor:
         """Run the model up to a site; see `Subject.activations`."""
@@ -102,10 +103,12 @@ class HuggingFaceSubject:
             ids[row, : len(whole)] = torch.tensor(whole)
             mask[row, : len(whole)] = 1
         acts_BTD = self._run_to(where, ids.to(self._model.device), mask.to(self._model.device))
-        if acts_BTD.ndim != 3:
+        found = tuple(getattr(acts_BTD, "shape", ()))
+        if len(found) != 3 or found[:2] != shape:
             raise SubjectError(
-                f"site {site!r} gives a tensor of shape {tuple(acts_BTD.shape)} where "
-                "(contexts, tokens, channels) is needed: choose a module inside a block"
+                f"site {site!r} gives {type(acts_BTD).__name__} of shape {found} where a tensor of "
+                f"(contexts, tokens, channels), {shape[0]} by {shape[1]} here, is needed: choose a module "
+                "inside a block"
             )
         return acts_BTD[:, len(self._prefix) : len(self._prefix) + longest]
 
@@ -115,12 +118,15 @@ class HuggingFaceSubject:
         caught: list[torch.Tensor] = []
 
         def catch(value: Any) -> None:
-            caught.append(value[0] if isinstance(value, tuple) else value)
+            value = value[0] if isinstance(value, tuple) else value
+            caught.append(getattr(value, "last_hidden_state", value))
             raise _Reached
 
         module = self._modules[site.module]
         if site.side == "input":
-            handle = module.register_forward_pre_hook(lambda _m, args: catch(args))
+            handle = module.register_forward_pre_hook(
+                lambda _m, args, options: catch(args or tuple(options.values())), with_kwargs=True
+            )
         else:
             handle = module.register_forward_hook(lambda _m, _args, out: catch(out))
         try:
@@ -137,9 +143,7 @@ class HuggingFaceSubject:
 
 def _one_line(piece: str) -> str:
     """Runs of whitespace as one space: how a passage was wrapped says nothing about it."""
-    stripped = piece.lstrip()
-    lead = " " if len(stripped) < len(piece) else ""
-    return lead + stripped if stripped else lead
+    return re.sub(r"\s+", " ", piece)
 
 
 def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -199,6 +203,7 @@ def _load_from_hub(repo: str, revision: str | None) -> HuggingFaceSubject:
 
 def _load(folder: str, name: str) -> HuggingFaceSubject:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -206,10 +211,14 @@ def _load(folder: str, name: str) -> HuggingFaceSubject:
     transformers_logging.set_verbosity_error()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        model, report = AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SubjectError(
             f"the model in {folder} can't be loaded ({first}): it needs config.json, a fast tokenizer and "
@@ -217,6 +226,16 @@ def _load(folder: str, name: str) -> HuggingFaceSubject:
         ) from error
     if not tokenizer.is_fast:
         raise SubjectError(f"the tokenizer in {folder} is not a fast one: save it with tokenizer.json")
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise SubjectError(f"the tokenizer in {folder} knows no tokens: save it with tokenizer.json")
+    # transformers fills in what is missing at random. A pooler, which checkpoints of masked models lack, is
+    # behind every site.
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise SubjectError(
+            f"the weights in {folder} lack {missing[0]} and {len(missing) - 1} more: they are not whole, or "
+            "not of this architecture"
+        )
     return HuggingFaceSubject(name, model.eval(), tokenizer)
 
 

@@ -14,11 +14,14 @@ import re
 from collections import Counter
 from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 from tests.agent.planted import ENDING
 
 BLOCK = re.compile(r"\[begin (\w+) (\w+)\]\n(.*?)\n\[end \1 \2\]", re.S)
 WRONG = 'the word "zzz"'
+NOISE = "noise"
+"""Labels that begin so are simulated at random: each fires on a seventh of all words, its own."""
 
 
 def blocks(prompt: str) -> dict[str, str]:
@@ -47,6 +50,9 @@ def label_of(prompt: str) -> str:
 def fires(label: str, words: list[str]) -> list[tuple[int, int]]:
     """(place, level) of the words of an excerpt that a label speaks of; none for a label of another form."""
     quoted = re.findall(r'"([^"]+)"', label)
+    if label.startswith(NOISE):
+        hashes = [crc32(f"{label} {word}".encode()) for word in words]
+        return [(i, 1 + code % 10) for i, code in enumerate(hashes) if code % 7 == 0]
     if "after" in label:
         return [(i + 1, 8) for i, word in enumerate(words[:-1]) if word in quoted]
     if "ending" in label:

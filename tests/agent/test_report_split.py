@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections import Counter, defaultdict
 
 import pytest
@@ -24,7 +25,7 @@ def with_a_weak_start(request: Request) -> str:
     """Competent, but for the class of words: its first label names one of them."""
     prompt = first(request)
     if purpose(request) == "propose" and competent.explain(prompt) == planted.TRUTH[WEAK[0]]:
-        return '{"labels": [{"text": "the word \\"%s\\""}]}' % list(planted.CLASS)[1]
+        return json.dumps(competent.proposals(f'the word "{list(planted.CLASS)[1]}"'))
     return competent.answer(prompt)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from exegete.agent import job as job_module
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError
@@ -90,10 +89,7 @@ def results_of(run: Runner, name: str) -> list[str]:
 
 
 def test_failed_features_are_tried_again_after_all_others(run: Runner) -> None:
-    """A feature that fails every time does not keep a limited run from the others; once it works, it is done.
-
-    Its old rows make way for the new.
-    """
+    """A feature that fails every time does not keep a limited run from the others."""
 
     def refusing(request: Request) -> str | Said:
         failing = purpose(request) == "propose" and competent.explain(first(request)) == planted.TRUTH[8]
@@ -104,16 +100,14 @@ def test_failed_features_are_tried_again_after_all_others(run: Runner) -> None:
     assert statuses(run.workspace) == {"failed": 1, "accepted": 2}
     run(competently, features="8-10")
     assert statuses(run.workspace) == {"failed": 1, "accepted": 2}, "the refusal is in the journal"
-    run(competently, features="8-10", seed=4)
-    assert run.outcome(8)["status"] == "accepted"
 
 
-def test_a_retried_feature_replaces_its_failure(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retried_feature_replaces_its_failure(run: Runner) -> None:
     """A failure that passes leaves one outcome behind, and no row of the failed try."""
     broken = [True]
 
     def answer(request: Request) -> str:
-        if broken and purpose(request) == "simulate" and "report" in str(job_module):
+        if broken and purpose(request) == "simulate":
             raise RuntimeError("a bug in a provider")
         return competently(request)
 
@@ -128,29 +122,23 @@ def test_a_retried_feature_replaces_its_failure(run: Runner, monkeypatch: pytest
 
 
 def test_q_values_are_benjamini_hochberg_over_all_attempted(run: Runner) -> None:
-    """They equal statsmodels' over the non-dead features, with unscorable and failed ones counted at p = 1."""
+    """They equal statsmodels' over all that are not dead, unscorable and failed ones counted at p = 1."""
 
     def mixed(request: Request) -> str | Said:
-        prompt = first(request)
         if purpose(request) == "simulate":
             return competently(request)
-        label = competent.explain(prompt)
+        label = competent.explain(first(request))
         if label == planted.TRUTH[9]:
             return Said("no", "refusal")
-        if label == planted.TRUTH[8]:  # a label that is right by accident at most
-            label = planted.TRUTH[10]
-        if label == planted.TRUTH[0]:
-            label = planted.TRUTH[2]
-        if label == competent.WRONG:
-            label = planted.TRUTH[11]
-        return json.dumps(competent.proposals(label))
+        noise = f"{competent.NOISE} {label}"  # right by accident at most: any p-value at all
+        return json.dumps(competent.proposals(noise if label != planted.TRUTH[10] else label))
 
     run(mixed, candidates=1, rounds=0)
     outcomes = rows(run.workspace, "SELECT * FROM outcomes ORDER BY feature_index")
     attempted = [row for row in outcomes if row["status"] != "dead"]
     assert {"failed", "unscorable"} <= {row["status"] for row in attempted}
     assert len(outcomes) - len(attempted) == 1
-    assert len({row["p_value"] for row in attempted if row["p_value"]}) >= 4, "else BH is hardly tested"
+    assert len({row["p_value"] for row in attempted if row["p_value"]}) >= 8, "else BH is hardly tested"
     for scorer in ("simulation", "detection"):
         found = {
             row["feature_index"]: row

@@ -1,0 +1,97 @@
+"""Explain without a language model: name the words, and what stands beside them, that tell firing from silence.
+
+1. Evidence becomes a table of words by possible clauses (lexical_table.py).
+2. Clauses are chosen one by one, by what each explains for the characters it needs (lexical_selection.py).
+3. They are written as a label (simulators/grammar.py) that a person can read, and that the `lexical` simulator
+   reads back from its text alone.
+
+Candidates differ in style: as much as fits, the few strongest clauses, and words only. They generalise in
+different ways, and which does best on the refine split is for the agent to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from exegete.datastore.records import Evidence, Label, Plan
+from exegete.errors import LeakageError
+from exegete.explainers.explainer import Attempt
+from exegete.explainers.hygiene import MAX_LENGTH
+from exegete.explainers.lexical_selection import Choice, select
+from exegete.explainers.lexical_table import build
+from exegete.explainers.lexical_vocabulary import Vocabulary
+from exegete.simulators.grammar import render, rule_of
+
+VERSION = 1
+"""Raised when equal evidence would give other labels."""
+
+ALL = 1_000_000
+PLAN = Plan(top=20, per_decile=ALL, quiet=ALL, hard=0, window=None, unit="word")
+
+FULL, SHORT = 260, 110
+"""Characters of clauses in a full and in a short label; the words between them come on top."""
+
+
+class LexicalExplainer:
+    """Proposes labels from counts.
+
+    >>> labels = await LexicalExplainer().explain(evidence, k=3)
+    """
+
+    def __init__(self) -> None:
+        """Start without having seen a word."""
+        self._vocabulary = Vocabulary()
+
+    @property
+    def name(self) -> str:
+        """lexical@version."""
+        return f"lexical@{VERSION}"
+
+    @property
+    def plan(self) -> Plan:
+        """Whole contexts, all there are: counting is cheap, and every silent word counts."""
+        return PLAN
+
+    async def explain(self, evidence: Evidence, k: int) -> list[Label]:
+        """Propose up to k labels from excerpts of the explain split.
+
+        Returns:
+            Labels of at most MAX_LENGTH characters, the fullest first; none when nothing fires.
+
+        Raises:
+            LeakageError: the evidence is of another split.
+        """
+        if evidence.split != "explain":
+            raise LeakageError(
+                f"explainer {self.name} takes evidence of the explain split and was handed the "
+                f"{evidence.split} split of feature {evidence.feature}: this is a bug in what called it"
+            )
+        if k < 1 or not any(excerpt.peak > 0 for excerpt in evidence.activating):
+            return []
+        texts = dict.fromkeys(filter(None, self._texts(evidence)))
+        return [Label(evidence.feature, text, self.name) for text in list(texts)[:k]]
+
+    async def revise(self, evidence: Evidence, attempts: Sequence[Attempt], k: int) -> list[Label]:
+        """Propose nothing: counts have said what they can."""
+        return []
+
+    def _texts(self, evidence: Evidence) -> list[str]:
+        """Label texts, one a style."""
+        self._vocabulary.make_room()
+        table = build(self._vocabulary, evidence)
+        every = np.ones(len(table.candidates), dtype=bool)
+        words = np.asarray([c.pattern.kind in ("word", "forms") and c.side is None for c in table.candidates])
+        full = select(table, every, FULL)
+        short = full[: int(np.searchsorted(np.cumsum([c.cost for c in full]), SHORT, side="right"))]
+        return [written(full), written(short), written(select(table, words, FULL))]
+
+
+def written(choices: Sequence[Choice]) -> str:
+    """Write choices as a label, leaving out the last ones where it would get too long."""
+    for n in range(len(choices), 0, -1):
+        text = render(rule_of(choice.clause for choice in choices[:n]))
+        if len(text) <= MAX_LENGTH:
+            return text
+    return ""
