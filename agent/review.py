@@ -53,8 +53,6 @@ def decide_as_person(
         raise UsageError(
             f"feature {index} is {row['status']} and has no label to accept: write one with edit"
         )
-    if decision == "accept" and row["author"] == "person":
-        decision, text = "edit", row["label"]  # accepting an edited label keeps the edit
     cleaned = None if text is None else clean(text)
     edited_id = None
     if decision == "edit":

@@ -127,11 +127,7 @@ def _batches(
     con.execute(
         "CREATE TABLE ids AS SELECT context_id, row_number() OVER (ORDER BY context_id) - 1 AS row FROM c"
     )
-    spaced = con.execute(
-        "SELECT count(*) FROM (SELECT unnest(tokens) AS t FROM c) "
-        "WHERE t LIKE ' %' OR t LIKE 'Ġ%' OR t LIKE '▁%' OR t LIKE '##_%'"
-    ).fetchone()
-    show = _as_shown if spaced and spaced[0] else _as_words
+    show = _how_shown(con)
     contexts = con.cursor().execute("SELECT document, tokens FROM c JOIN ids USING (context_id) ORDER BY row")
     triples = con.cursor().execute(
         "SELECT row, feature, position, activation::FLOAT AS activation FROM a JOIN ids USING (context_id) "
@@ -183,18 +179,30 @@ def _context(number: int, document: str, tokens: list[str], seed: int) -> KeptCo
     return KeptContext(digest64(text), split, document, number, ids, text)
 
 
-def _as_shown(tokens: Sequence[str]) -> list[str]:
-    """Tokens whose leading whitespace or word-piece mark says where words begin."""
-    pieces = any(token.startswith("##") for token in tokens)
-    shown = []
-    for token in tokens:
-        if token.startswith("##"):
-            shown.append(token[2:])
-        elif token[:1] in ("Ġ", "▁"):
-            shown.append(" " + token[1:])
-        else:
-            shown.append(" " + token if pieces else token)
-    return shown
+def _how_shown(con: duckdb.DuckDBPyConnection) -> Callable[[Sequence[str]], list[str]]:
+    """How the tokens of these files say where words begin: the way of most of those that say anything.
+
+    A single context can't tell (one without a "##" may still be of word pieces), nor can a single token
+    ("####" is a heading where spaces are marked).
+    """
+    counted = con.execute(
+        "SELECT count(*) FILTER (t LIKE ' %' OR t LIKE 'Ġ%' OR t LIKE '▁%'), count(*) FILTER (t LIKE '##_%') "
+        "FROM (SELECT unnest(tokens) AS t FROM c)"
+    ).fetchone()
+    marked, pieces = counted or (0, 0)
+    if pieces > marked:
+        return _as_pieces
+    return _as_marked if marked else _as_words
+
+
+def _as_marked(tokens: Sequence[str]) -> list[str]:
+    """Tokens of which those that begin words begin with a space, or a mark that stands for one."""
+    return [" " + token[1:] if token[:1] in ("Ġ", "▁") else token for token in tokens]
+
+
+def _as_pieces(tokens: Sequence[str]) -> list[str]:
+    """Tokens of which those that go on words begin with "##"."""
+    return [token[2:] if token.startswith("##") and len(token) > 2 else " " + token for token in tokens]
 
 
 def _as_words(tokens: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from exegete.datastore.records import Context
 from exegete.simulators.grammar import ANY, Pattern
 from exegete.simulators.word_classes import classes_of
-from exegete.simulators.word_forms import SHORTEST_REST, fold, stem
+from exegete.simulators.word_forms import SHORTEST_REST, bare, fold, stem
 
 Ints = NDArray[np.int64]
 
@@ -35,12 +36,30 @@ def patterns_of(token: str) -> list[Pattern]:
     """
     word = fold(token)
     found = [Pattern("word", word)]
+    inner = bare(word)
     if word.isalpha() and len(word) > SHORTEST_REST:
         found.append(Pattern("forms", stem(word)))
-        lengths = [n for n in AFFIX_LENGTHS if len(word) >= n + SHORTEST_REST]
-        found += [Pattern("ending", word[-n:]) for n in lengths]
-        found += [Pattern("beginning", word[:n]) for n in lengths]
+    lengths = [n for n in AFFIX_LENGTHS if len(inner) >= n + SHORTEST_REST]
+    found += [Pattern("ending", inner[-n:]) for n in lengths if inner[-n:].isalpha()]
+    found += [Pattern("beginning", inner[:n]) for n in lengths if inner[:n].isalpha()]
     return found + [Pattern("class", name) for name in sorted(classes_of(token))]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What every token seen so far is."""
+
+    starts: Ints
+    """(n_tokens + 1,) where each token's patterns start."""
+    patterns: Ints
+    """(n,) numbers of patterns."""
+    words: Ints
+    """(n_tokens,) the number of each token's pattern "word"."""
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens were seen."""
+        return len(self.words)
 
 
 class Vocabulary:
@@ -58,7 +77,7 @@ class Vocabulary:
         """By number."""
         self._flat = array("q")
         self._starts = array("q", [0])
-        self._arrays: tuple[Ints, Ints, Ints] | None = None
+        self._known: Known | None = None
 
     def make_room(self) -> None:
         """Forget everything if too much was seen: call it where no number is in use."""
@@ -94,17 +113,12 @@ class Vocabulary:
             known = self._tokens[token] = len(self._tokens)
             self._flat.extend(self.number_of(pattern) for pattern in patterns_of(token))
             self._starts.append(len(self._flat))
-            self._arrays = None
+            self._known = None
         return known
 
-    def arrays(self) -> tuple[Ints, Ints, Ints]:
-        """What every token is.
-
-        Returns:
-            (n_tokens_known + 1,) where each token's patterns start in the second; (n,) numbers of patterns;
-            (n_tokens_known,) the number of its pattern "word".
-        """
-        if self._arrays is None:
+    def arrays(self) -> Known:
+        """What every token is, as arrays."""
+        if self._known is None:
             starts, flat = np.array(self._starts, dtype=np.int64), np.array(self._flat, dtype=np.int64)
-            self._arrays = starts, flat, flat[starts[:-1]]
-        return self._arrays
+            self._known = Known(starts, flat, flat[starts[:-1]])
+        return self._known

@@ -106,7 +106,8 @@ class Anthropic:
             messages=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
             **options,
         )
-        return read_message(await body_of(str(self.name), call, self._timeout_s), str(self.name))
+        body, rates = await body_of(str(self.name), call, self._timeout_s)
+        return replace(read_message(body, str(self.name)), rates=rates)
 
 
 def read_message(body: Mapping[str, Any], model: str) -> Reply:
@@ -135,4 +136,5 @@ def read_message(body: Mapping[str, Any], model: str) -> Reply:
         output_tokens=count(usage, "output_tokens"),
         cached_tokens=cached,
         latency_s=0.0,
+        cache_write_tokens=written,
     )

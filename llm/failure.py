@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from exegete.errors import LLMUnavailable
+from exegete.llm.rates import Rates, rates_of
 from exegete.llm.redact import redact
 from exegete.llm.retry_after import retry_after_s
 
@@ -64,6 +65,8 @@ class CallFailed(LLMUnavailable):
         """True when the request was sent and the server may have completed, and billed, it."""
         self.retryable = retryable
         """Set when the status alone doesn't say whether to try again."""
+        self.rates: Rates | None = None
+        """The account's limits as the server stated them."""
         self.requests = 1
         """Requests sent before this was raised, the failed one included."""
 
@@ -75,6 +78,10 @@ class HasContent(Protocol):
     def content(self) -> bytes:
         """The body, decompressed."""
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers."""
+
 
 class RawResponse(Protocol):
     """What both SDKs' `with_raw_response` calls return."""
@@ -84,8 +91,10 @@ class RawResponse(Protocol):
         """The response itself."""
 
 
-async def body_of(model: str, call: Awaitable[RawResponse], timeout_s: float) -> dict[str, Any]:
-    """Await one SDK call and return its body.
+async def body_of(
+    model: str, call: Awaitable[RawResponse], timeout_s: float
+) -> tuple[dict[str, Any], Rates | None]:
+    """Await one SDK call and return its body, and what its headers say of rate limits.
 
     Args:
         model: named in messages.
@@ -111,7 +120,7 @@ async def body_of(model: str, call: Awaitable[RawResponse], timeout_s: float) ->
         failed = _translated(model, error)
     else:
         if isinstance(body, dict):
-            return body
+            return body, rates_of(_lower(response.http_response.headers), datetime.now(UTC)) or None
         failed = unreadable(model, "its body is no JSON object")
     # Raised here, outside of `except`, so that no traceback can hold the SDK's exception and its headers.
     raise failed
@@ -152,17 +161,24 @@ def _translated(model: str, error: Exception) -> CallFailed:
     described = body if isinstance(body, Mapping) else {"message": body or ""}
     inner = described.get("error")
     described = inner if isinstance(inner, Mapping) else described
-    headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
+    headers, now = _lower(response.headers), datetime.now(UTC)
     said = _message(described)
-    return CallFailed(
+    failed = CallFailed(
         f"{model} answered {status}: {said}",
         said=said,
         status=status,
         codes=_codes(described),
         parameter=str(described.get("param") or ""),
-        wait_s=retry_after_s(headers, datetime.now(UTC)),
+        wait_s=retry_after_s(headers, now),
         ambiguous=status in _MAYBE_COMPLETED,
     )
+    failed.rates = rates_of(headers, now) or None
+    return failed
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with lower-case names."""
+    return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
 def _codes(described: Mapping[str, Any]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 Everything that adds to it (retries, the journal, limits) wraps it and has the same method:
 
-    Journalled(Limited(OpenAI("gpt-x")))
+    Journalled(Throttled(Retrying(OpenAI(name))))
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from exegete.llm.rates import Rates
 
 Finish = Literal["stop", "length", "refusal", "filtered"]
 """Why a reply ended: complete; cut at max_tokens; the model refused; a content filter stopped it."""
@@ -85,6 +87,14 @@ class Reply:
     """Requests sent for it, failures included."""
     journalled: bool = False
     """True when it was read from the journal and cost nothing now."""
+    cache_write_tokens: int | None = None
+    """Input tokens written to the provider's prompt cache."""
+    usd: float | None = None
+    """What it cost when it was paid for; None when that is not known."""
+    prices: str | None = None
+    """Version of the price table behind `usd`."""
+    rates: Rates | None = field(default=None, compare=False, repr=False)
+    """The account's limits as the server stated them; for the throttle, and not kept."""
 
 
 class LLM(Protocol):

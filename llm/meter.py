@@ -19,6 +19,10 @@ class Spent:
     """Calls whose server did not say how many tokens they used."""
     from_journal: int = 0
     """Replies that had been paid for before."""
+    usd: float = 0.0
+    """Dollars, of the calls whose cost is known."""
+    unpriced: int = 0
+    """Calls whose cost is not known."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class Metered:
             self.spent.unreported += 1
         self.spent.input_tokens += reply.input_tokens or 0
         self.spent.output_tokens += reply.output_tokens or 0
+        self.spent.usd += reply.usd or 0.0
+        self.spent.unpriced += reply.usd is None
         return reply
 
     async def close(self) -> None:

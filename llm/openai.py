@@ -100,7 +100,8 @@ class OpenAI:
             messages=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
             **options,
         )
-        return read_chat(await body_of(str(self.name), call, self._timeout_s), str(self.name))
+        body, rates = await body_of(str(self.name), call, self._timeout_s)
+        return replace(read_chat(body, str(self.name)), rates=rates)
 
     async def _respond(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One call of the Responses API. Nothing is kept at the server."""
@@ -120,7 +121,8 @@ class OpenAI:
             input=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
             **options,
         )
-        return read_response(await body_of(str(self.name), call, self._timeout_s), str(self.name))
+        body, rates = await body_of(str(self.name), call, self._timeout_s)
+        return replace(read_response(body, str(self.name)), rates=rates)
 
 
 def read_chat(body: Mapping[str, Any], model: str) -> Reply:
@@ -147,6 +149,7 @@ def read_chat(body: Mapping[str, Any], model: str) -> Reply:
         output_tokens=count(usage, "completion_tokens"),
         cached_tokens=count(usage, "prompt_tokens_details", "cached_tokens"),
         latency_s=0.0,
+        cache_write_tokens=count(usage, "prompt_tokens_details", "cache_write_tokens"),
     )
 
 
@@ -173,6 +176,7 @@ def read_response(body: Mapping[str, Any], model: str) -> Reply:
         output_tokens=count(usage, "output_tokens"),
         cached_tokens=count(usage, "input_tokens_details", "cached_tokens"),
         latency_s=0.0,
+        cache_write_tokens=count(usage, "input_tokens_details", "cache_write_tokens"),
     )
 
 

@@ -4,7 +4,7 @@ One record a reply, one line a record (lines.py):
 
     {"key": …, "model": …, "prompt_version": …, "sample": …, "max_tokens": …, "temperature": …,
      "system": digest, "schema": digest or null, "messages": [[role, digest], …], "tags": {…},
-     "reply": {text, finish, served_by, tokens, latency_s, attempts}, "at": UTC, "version": …}
+     "reply": {text, finish, served_by, tokens, latency_s, attempts, usd, prices}, "at": UTC, "version": …}
 
 What was asked is stored by sha256. The texts behind the digests of `system` and `schema`, which thousands of
 requests share, are stored once each, as {"text": digest, "body": …}. Messages hold the corpus, are most of
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ def records(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
 
 def record_of(request: Request, reply: Reply, keep_messages: bool) -> Mapping[str, Any]:
     """What is stored of a call. "key" comes first: opening a journal reads no further."""
-    stored = asdict(reply)
-    del stored["journalled"]
+    stored = asdict(replace(reply, rates=None))
+    del stored["journalled"], stored["rates"]
     record: dict[str, Any] = {
         "key": request.key,
         "model": request.model,

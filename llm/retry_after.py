@@ -31,7 +31,17 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000.0
-    value = headers.get("retry-after", "").strip()
+    return seconds_until(headers.get("retry-after", ""), headers, now)
+
+
+def seconds_until(value: str, headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that a header's value means: a number, a duration or a time; None when it is none of them.
+
+    Args:
+        value: of the header.
+        headers, now: as for `retry_after_s`.
+    """
+    value = value.strip()
     seconds = _number(value)
     if seconds is not None:
         return seconds

@@ -81,21 +81,21 @@ _LEXICON = re.compile(
 
 _QUOTES = ("straight", "curly", "angle", "tick", "single")
 
-_EMPTY_WORDS = frozenset(
-    """
-    a about above across all also an and any anything appear appearing appears are as at be been being both
-    but by can certain common commonly concept concepts contain containing contains context contexts denote
-    denoting describe describes describing different each especially etc every example examples feature features
-    fire fires firing for form forms found from general generally has have having how idea ideas if in
-    include includes including indicate indicates indicating instances into involving is it its kind kinds
-    language like many mention mentions more most mostly names occurrence occurrences occurring of often on one or
-    other particular particularly passages phrase phrases refer referring refers related relating
-    representing sentence sentences several some something specific specifically strong strongly such
-    term terms text texts than that the their them then there these they things this those to token tokens
-    type types typically used usage using usually various very weak weakly what when where which while who
-    whose will with within word words
-    """.split()
-)
+_EMPTY_WORDS = """
+    a about above across all also an and any anything appear appearing appears are as at be been being
+    both but by can certain common commonly concept concepts contain containing contains context
+    contexts denote denoting describe describes describing different each especially etc every example
+    examples feature features fire fires firing for form forms found from general generally has have
+    having how idea ideas if in include includes including indicate indicates indicating instances
+    into involving is it its kind kinds language like many mention mentions more most mostly names
+    occurrence occurrences occurring of often on one or other particular particularly passages phrase
+    phrases refer referring refers related relating representing sentence sentences several some
+    something specific specifically strong strongly such term terms text texts than that the their
+    them then there these they things this those to token tokens type types typically usage used using
+    usually various very weak weakly what when where which while who whose will with within word words
+"""
+_EMPTY = frozenset(_EMPTY_WORDS.split())
+"""Words of sentences about features, which are not what a feature is about."""
 
 
 @lru_cache(maxsize=1024)
@@ -166,7 +166,7 @@ class _Reader:
                 self._add(Pattern("class", _CLASS_NAMES[mark.text]))
             case "suffix" if not self.has_quotes:
                 self._add(Pattern("ending", fold(mark.text)))
-            case "bare" if not self.has_quotes and mark.text not in _EMPTY_WORDS and len(mark.text) > 1:
+            case "bare" if not self.has_quotes and mark.text not in _EMPTY and len(mark.text) > 1:
                 self.side = None
                 self._add(Pattern("forms", pieces(mark.text)[0]))
             case "any":

@@ -113,7 +113,7 @@ class _Reading:
             if _has_phrase(clause):
                 self._phrasal.append(clause)
             elif clause.beside is None:
-                self._say(clause.pattern, _Said(level=-1 if clause.level == NEVER else clause.level))
+                self._say(clause.pattern, _Said(level=_strength(clause)))
             else:
                 bit = 1 << len(self._placed)
                 self._placed.append(clause)
@@ -137,7 +137,7 @@ class _Reading:
                     levels[i] = self._strongest(levels[i], one.target & (left.left | right.right))
         for clause in self._phrasal:
             for i in _where(clause, tokens):
-                levels[i] = _stronger(levels[i], -1 if clause.level == NEVER else clause.level)
+                levels[i] = _stronger(levels[i], _strength(clause))
         return [max(level, 0) for level in levels]
 
     def _see(self, token: str) -> _Said:
@@ -164,8 +164,13 @@ class _Reading:
         """The level of a word for which the clauses of a set hold too."""
         for bit, clause in enumerate(self._placed):
             if held >> bit & 1:
-                level = _stronger(level, -1 if clause.level == NEVER else clause.level)
+                level = _stronger(level, _strength(clause))
         return level
+
+
+def _strength(clause: Clause) -> int:
+    """A clause's level, -1 for a negated one."""
+    return -1 if clause.level == NEVER else clause.level
 
 
 def _stronger(level: int, other: int) -> int:

@@ -19,24 +19,32 @@ from exegete.simulators.word_forms import fold
 
 # One line a class: its members as they are folded.
 _LISTED: dict[str, str] = {
-    "pronouns": "i you he she it we they me him her us them my your his its our their mine yours hers ours "
-    "theirs myself yourself himself herself itself ourselves yourselves themselves oneself",
+    "pronouns": (
+        "i you he she it we they me him her us them my your his its our their mine yours hers ours "
+        "theirs myself yourself himself herself itself ourselves yourselves themselves oneself"
+    ),
     "demonstratives": "this that these those",
     "articles": "a an the",
-    "quantifiers": "all any each every some many few several most more less least much fewer both either "
-    "neither another other others none enough lots plenty",
-    "prepositions": "about above across against along among around at before behind below beneath beside "
-    "besides between beyond by despite down during except for from in inside into near of off on onto out "
-    "outside over past per since through throughout to toward towards under underneath until up upon via with "
-    "within without",
+    "quantifiers": (
+        "all any each every some many few several most more less least much fewer both either neither "
+        "another other others none enough lots plenty"
+    ),
+    "prepositions": (
+        "about above across against along among around at before behind below beneath beside besides "
+        "between beyond by despite down during except for from in inside into near of off on onto out "
+        "outside over past per since through throughout to toward towards under underneath until up "
+        "upon via with within without"
+    ),
     "conjunctions": "and or but nor yet because although though while whereas if unless whether than",
     "modal verbs": "can could may might must shall should will would cannot",
     "auxiliary verbs": "am is are was were be been being have has had having do does did",
     "question words": "what which who whom whose when where why how",
     "negations": "no not none never neither nor nothing nobody nowhere without cannot",
-    "number words": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred "
-    "thousand million billion trillion dozen",
+    "number words": (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+        "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
+        "hundred thousand million billion trillion dozen"
+    ),
     "ordinals": "first second third fourth fifth sixth seventh eighth ninth tenth last",
     "days of the week": "monday tuesday wednesday thursday friday saturday sunday",
     "months": "january february march april may june july august september october november december",
@@ -48,10 +56,13 @@ _WRITTEN: dict[str, Callable[[str, str], bool]] = {
     "numbers": lambda _, word: word[:1].isnumeric() and all(c.isnumeric() or c in ".,_" for c in word),
     "words with digits": lambda _, word: any(map(str.isdigit, word)) and any(map(str.isalpha, word)),
     "punctuation": lambda _, word: bool(word) and not any(c.isalnum() for c in word),
-    "capitalised words": lambda _, word: word[:1].isupper() and word.isalpha() and word[1:] == word[1:].lower(),
+    "capitalised words": lambda _, word: (
+        word[:1].isupper() and word.isalpha() and word[1:] == word[1:].lower()
+    ),
     "words in capitals": lambda _, word: len(word) > 1 and word.isupper(),
-    "camel case names": lambda _, word: word.isidentifier() and any(map(str.isupper, word[1:]))
-    and any(map(str.islower, word)),
+    "camel case names": lambda _, word: (
+        word.isidentifier() and any(map(str.isupper, word[1:])) and any(map(str.islower, word))
+    ),
     "names with underscores": lambda _, word: "_" in word and any(map(str.isalpha, word)),
     "single letters": lambda _, word: len(word) == 1 and word.isalpha(),
     "opening brackets": lambda _, word: bool(word) and set(word) <= set("([{<"),

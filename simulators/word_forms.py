@@ -4,7 +4,7 @@
     stem("getting")       "get"              shared by get, gets, getting
     pieces("don't do")    ("don", "'", "t", "do")
 
-A fold is never empty and holds no whitespace and nothing that can't be seen, so any word can stand in a label.
+A fold is never empty, and holds no whitespace and nothing that can't be seen: any word can stand in a label.
 """
 
 from __future__ import annotations
@@ -80,14 +80,21 @@ def _without_participle(word: str) -> str:
     return word
 
 
+def bare(word: str) -> str:
+    """A folded word without underscores around it: of "__getattr__", what begins with "get"."""
+    return word.strip("_") or word
+
+
 def ends_in(word: str, ending: str) -> bool:
-    """Say whether a folded word has this ending, and enough before it."""
-    return len(word) >= len(ending) + SHORTEST_REST and word.endswith(ending)
+    """Say whether a folded word has this ending, and enough before it, underscores around it aside."""
+    inner = word if "_" in ending else bare(word)
+    return len(inner) >= len(ending) + SHORTEST_REST and inner.endswith(ending)
 
 
 def begins_with(word: str, beginning: str) -> bool:
-    """Say whether a folded word has this beginning, and enough after it."""
-    return len(word) >= len(beginning) + SHORTEST_REST and word.startswith(beginning)
+    """Say whether a folded word has this beginning, and enough after it, underscores around it aside."""
+    inner = word if "_" in beginning else bare(word)
+    return len(inner) >= len(beginning) + SHORTEST_REST and inner.startswith(beginning)
 
 
 @lru_cache(maxsize=10_000)

@@ -1,6 +1,7 @@
 """From a corpus to evidence, in one streaming pass.
 
-1. Documents are cut into contexts of a fixed number of tokens; a context's id is a digest of its tokens.
+1. Documents are cut between words into contexts of a fixed number of tokens, or few less; a context's id is
+   a digest of its tokens.
 2. On a first sample, each dense feature's firing threshold is set to a high quantile of its activations
    (a GELU neuron is never exactly 0); a sparse feature's threshold is 0. It is recorded.
 3. Every batch runs through the subject up to the site, through the dictionary, and what lies above the
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +30,7 @@ from exegete.datastore.keeper import Keeper
 from exegete.datastore.kept import KeptContext
 from exegete.datastore.records import SPLITS, Polarity
 from exegete.datastore.splits import SHARES, split_of
+from exegete.datastore.words import unit_starts
 from exegete.errors import CorpusError, SubjectError, UsageError
 from exegete.subjects.corpora import Corpus
 from exegete.subjects.dictionaries import Dictionary, open_dictionary
@@ -112,7 +115,8 @@ def make_keeper(slots: Sequence[Slot], spec: HarvestSpec) -> Keeper:
 def contexts(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) -> Iterator[KeptContext]:
     """Cut documents into contexts.
 
-    The last window of a document is kept when it fills at least a quarter; shorter ones are dropped.
+    A context ends where a word ends, so that no half word is ever shown; only a word longer than a context
+    is cut. The last context of a document is kept when it fills at least a quarter; shorter ones are dropped.
 
     Yields:
         Contexts in corpus order, until the token budget is spent.
@@ -122,15 +126,36 @@ def contexts(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) -> 
     for document in corpus.documents():
         tokens = subject.tokenise(document.text)
         split = SPLITS.index(split_of(document.name, spec.seed))
-        for start in range(0, len(tokens.ids), length):
-            ids = tokens.ids[start : start + length].copy()  # a view would keep the whole document alive
-            if len(ids) * 4 < length:
+        for start, end in windows(unit_starts(tokens.display, "word").tolist(), len(tokens.ids), length):
+            if (end - start) * 4 < length:
                 continue
             if left <= 0:
                 return
-            left -= len(ids)
-            text = "\x1f".join(piece.replace("\x1f", " ") for piece in tokens.display[start : start + length])
+            left -= end - start
+            ids = tokens.ids[start:end].copy()  # a view would keep the whole document alive
+            text = "\x1f".join(piece.replace("\x1f", " ") for piece in tokens.display[start:end])
             yield KeptContext(digest64(ids.tobytes()), split, document.name, start, ids, text)
+
+
+def windows(starts: Sequence[int], n_tokens: int, length: int) -> Iterator[tuple[int, int]]:
+    """Consecutive windows of at most `length` tokens that begin and end between words.
+
+    Args:
+        starts: positions at which words start, increasing.
+        n_tokens: tokens of the document.
+        length: tokens a window may have.
+
+    Yields:
+        (start, end) of each window; together they are the document.
+    """
+    start = 0
+    while start < n_tokens:
+        end = start + length
+        if end < n_tokens:
+            word = starts[bisect_right(starts, end) - 1]
+            end = word if word > start else end
+        yield start, min(end, n_tokens)
+        start = end
 
 
 def _wanted(spec: HarvestSpec, dictionary: Dictionary) -> list[int]:

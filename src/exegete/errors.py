@@ -16,6 +16,7 @@ Each error says what happened, to what, and what to do about it, in one sentence
     └── LLMError                 a call to a model that gave no usable reply                           (1)
         ├── LLMUnavailable         the server can't be reached, or keeps failing: retried, then raised
         ├── LLMStop                no later call can succeed (key, permission, spend limit): ends the job
+        │   └── BudgetSpent          the next call could cost more than the job may still spend
         └── NoReadableReply        replies came, and nothing could be read from them: fails one feature
 """
 
@@ -80,6 +81,10 @@ class LLMUnavailable(LLMError):
 
 class LLMStop(LLMError):
     """No later call can succeed either (key, permission, spend limit): the job should stop."""
+
+
+class BudgetSpent(LLMStop):
+    """The next call could pass the budget that a person set: nothing more is sent."""
 
 
 class NoReadableReply(LLMError):

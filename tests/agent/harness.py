@@ -84,12 +84,13 @@ class Runner:
         self.llm = FunctionLLM(competently)
         self.messages: list[str] = []
         patch.setattr(os, "fsync", lambda file: None)  # most of a small job's time; nothing is killed here
-        patch.setitem(llm.PROVIDERS, "scripted", lambda name: self.llm)
+        self._patch = patch
 
     def __call__(self, answer: Answer | None = None, **parameters: Any) -> JobReport:
         """Run a job; parameters override those of SMALL."""
         if answer is not None:
             self.llm = FunctionLLM(answer)
+        self._patch.setitem(llm.PROVIDERS, "scripted", lambda name: self.llm)
         return run_job(self.workspace, self._listen, **parameters)
 
     def _listen(self, progress: Progress) -> None:

@@ -110,14 +110,15 @@ def rules() -> dict[int, Rule]:
     return {feature: noisy(rule) for feature, rule in found.items()}
 
 
-def write_folder(folder: Path) -> Path:
-    """Write contexts, activations and features; the folder."""
+def write_folder(folder: Path, renamed: Mapping[str, str] | None = None) -> Path:
+    """Write contexts, activations and features, words renamed as told; the folder."""
+    renamed = renamed or {}
     folder.mkdir(parents=True)
     texts, firing = documents(), rules()
     contexts = {
         "context_id": pa.array(range(len(texts)), pa.int64()),
         "document": pa.array([name for name, _ in texts]),
-        "tokens": pa.array([words for _, words in texts], pa.list_(pa.string())),
+        "tokens": pa.array([[renamed.get(w, w) for w in words] for _, words in texts], pa.list_(pa.string())),
     }
     rows: list[tuple[int, int, int, float]] = [
         (feature, context, i, value)

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
-from exegete.llm import Journal, Message, Reply, Request
+from exegete.llm import Account, Journal, Message, Reply, Request
 from exegete.llm.journal import Journalled, Recorded
-from exegete.llm.limit import Limited
 from exegete.llm.record import records
+from exegete.llm.throttle import Throttled
 from tests.llm.fakes import FakeLLM, reply, request
 
 
@@ -306,7 +306,7 @@ def test_a_slow_disk_slows_down_the_buying(tmp_path: Path, monkeypatch: pytest.M
         fake = echo()
         with Journal(tmp_path) as journal:
             monkeypatch.setattr(os, "fsync", fsync)
-            llm = Journalled(Limited(Recorded(fake, journal), 3), journal)
+            llm = Journalled(Throttled(Recorded(fake, journal), Account(3)), journal)
             callers = [asyncio.create_task(llm.complete(request(str(n)))) for n in range(20)]
             await asyncio.sleep(0.05)
             assert len(fake.asked) == 3
@@ -361,6 +361,9 @@ def test_what_a_record_holds(tmp_path: Path) -> None:
             "cached_tokens": None,
             "latency_s": 0.5,
             "attempts": 1,
+            "cache_write_tokens": None,
+            "usd": None,
+            "prices": None,
         },
     }.items():
         assert first[name] == value

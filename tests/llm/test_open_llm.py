@@ -10,10 +10,13 @@ import pytest
 
 import exegete.llm
 from exegete.errors import LLMUnavailable, UsageError
-from exegete.llm import Journal, ambiguous_calls, names, open_llm
+from exegete.llm import Budget, Journal, ambiguous_calls, names, open_llm
+from exegete.llm.budget import Budgeted
 from exegete.llm.journal import Journalled, Recorded
-from exegete.llm.limit import Limited
+from exegete.llm.prices import Priced
 from exegete.llm.retry import Retrying
+from exegete.llm.scripted import Scripted
+from exegete.llm.throttle import Paced, Throttled
 from tests.llm.fakes import FakeLLM, reply, request
 from tests.provider import Act, ProviderServer
 
@@ -54,11 +57,22 @@ def test_layers(tmp_path: Path) -> None:
     name = f"scripted:{tmp_path / 'script'}"
     with Journal(tmp_path / "journal") as journal:
         llm = open_llm(name, journal=journal)
-        assert isinstance(llm, Journalled)
-        assert isinstance(llm.inner, Limited)
-        assert isinstance(llm.inner.inner, Recorded)
-        assert isinstance(llm.inner.inner.inner, Retrying)
-    assert isinstance(open_llm(name), Limited)
+        outer = [Journalled, Throttled, Recorded, Priced, Retrying, Paced]
+        assert layers(llm) == [*outer, Scripted]
+        assert layers(open_llm(name, journal=journal, budget=Budget(tokens=1))) == [
+            *outer,
+            Budgeted,
+            Scripted,
+        ]
+    assert layers(open_llm(name)) == [Throttled, Priced, Retrying, Paced, Scripted]
+
+
+def layers(llm: object) -> list[type]:
+    """The parts of a model's stack, outermost first."""
+    parts = [llm]
+    while hasattr(parts[-1], "inner"):
+        parts.append(parts[-1].inner)
+    return [type(part) for part in parts]
 
 
 def test_no_rule_is_not_retried(tmp_path: Path) -> None:

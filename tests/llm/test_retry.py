@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exegete.errors import LLMStop, LLMUnavailable
-from exegete.llm import Reply, Request, ambiguous_calls
+from exegete.llm import Account, Reply, Request, ambiguous_calls
 from exegete.llm.failure import CallFailed
-from exegete.llm.limit import Limited
 from exegete.llm.retry import Retrying
+from exegete.llm.throttle import Throttled
 from tests.llm.fakes import FakeLLM, reply, request
 
 
@@ -177,7 +177,7 @@ def test_ambiguous(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         "m answered None: it may have been completed, and billed, all the same"
     ]
-    assert ambiguous_calls(Limited(retrying, 1)) == 1
+    assert ambiguous_calls(Throttled(retrying, Account(1))) == 1
 
 
 def test_cancelled() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from exegete.errors import LLMError
-from exegete.llm import Journal, parse
+from exegete.llm import Account, Journal, parse
 from exegete.llm.anthropic import Anthropic
 from exegete.llm.journal import Journalled, Recorded
-from exegete.llm.limit import Limited
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
+from exegete.llm.throttle import Throttled
 from tests.llm.fakes import request
 from tests.provider import Act, ProviderServer
 
@@ -77,7 +77,8 @@ def test_canary(
     async def run() -> str:
         with Journal(tmp_path) as journal:
             llm = Journalled(
-                Limited(Recorded(Retrying(provider, attempts=2, sleep=no_wait), journal), 1), journal
+                Throttled(Recorded(Retrying(provider, attempts=2, sleep=no_wait), journal), Account(1)),
+                journal,
             )
             try:
                 with pytest.raises(LLMError) as error:

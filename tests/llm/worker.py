@@ -19,11 +19,11 @@ import signal
 import sys
 from pathlib import Path
 
-from exegete.llm import LLM, Journal, Reply, Request, parse
+from exegete.llm import LLM, Account, Journal, Reply, Request, parse
 from exegete.llm.journal import Journalled, Recorded
-from exegete.llm.limit import Limited
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
+from exegete.llm.throttle import Throttled
 from tests.llm.fakes import request
 
 
@@ -84,7 +84,8 @@ async def job(
     """Ask for everything; texts by question."""
     name = f"openai:m@{url}/v1"
     provider = Dying(OpenAI(parse(name)), edges["send"], edges["reply"])
-    stack = Journalled(Limited(Recorded(Retrying(provider), journal), concurrency), journal)
+    account = Account(concurrency, first=concurrency)
+    stack = Journalled(Throttled(Recorded(Retrying(provider), journal), account), journal)
     llm = Dying(stack, Edge(-1), edges["journalled"])
     questions = [f"question {number}" for number in range(calls)]
     replies = await asyncio.gather(*(llm.complete(request(question, model=name)) for question in questions))

@@ -5,12 +5,13 @@ Exit codes: 0 done, 1 ran and failed, 2 wrong use, 130 interrupted and resumable
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
 from exegete.cli import demo, doctor, harvest, importing, label, review, score, sql, status
-from exegete.cli.show import complain
+from exegete.cli.show import Warnings, complain
 from exegete.errors import ExegeteError
 
 app = typer.Typer(
@@ -34,6 +35,9 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run the command line; a person's mistake ends in one sentence and never in a traceback."""
+    warnings = logging.getLogger("exegete")
+    if not warnings.handlers:
+        warnings.addHandler(Warnings(logging.WARNING))
     try:
         code = app(standalone_mode=False)
     except ExegeteError as error:

@@ -90,7 +90,7 @@ def harvest_bar() -> Iterator[tuple[Callable[[str], None], Callable[[HarvestProg
         TextColumn("{task.completed:,.0f} tokens  {task.fields[rate]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("loading", total=None, rate="")
 
         def say(text: str) -> None:

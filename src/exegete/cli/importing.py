@@ -38,7 +38,8 @@ def parquet(
     """Import a folder of Parquet files (see docs/formats.md for their columns)."""
     spec = ImportSpec(subject, site, dictionary, top, sample, quiet, seed)
     space = Workspace.open_or_create(workspace)
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as bar:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("checking")
         manifest, made = import_parquet(
             folder, spec, space.evidence, lambda n: bar.update(task, description=f"{n:,} contexts")

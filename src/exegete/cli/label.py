@@ -113,7 +113,8 @@ def show_run(space: Workspace, run: str, shown: int) -> None:
     by_status = {row["status"]: row["n"] for row in counts}
     line = Text(f"\nrun {safe(run)}: {total:,} features: ")
     parts = [Text(f"{by_status[s]:,} {s}", style=STYLES[s]) for s in STATUSES if s in by_status]
-    out.print(line + Text(", ").join(parts) + Text(f" ({len(rows)} best shown)" if total > len(rows) else ""))
+    shown_said = Text(f" ({len(rows)} best shown)" if total > len(rows) else "")
+    out.print(line + Text(", ").join(parts) + shown_said, soft_wrap=True)
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def job_bar() -> Iterator[Callable[[Any], None]]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[spent]}{task.fields[counts]}"),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("labelling", total=None, rate="", spent="", counts="")
         said = ""
 

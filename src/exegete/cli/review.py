@@ -96,6 +96,13 @@ def reject(
     _record(workspace, feature, "reject", reason, reviewer, harvest)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        raise UsageError("your user name is not known: say who decides with --reviewer") from None
+
+
 def _record(
     workspace: Path,
     feature: str,
@@ -106,9 +113,9 @@ def _record(
 ) -> None:
     polarity: Polarity = "-" if feature.endswith("-") else "+"
     digits = feature.rstrip("+-")
-    if not digits.isdigit():
+    if not digits.isdecimal():
         raise UsageError(f"{feature!r} is no feature: write its index, 12, or 12- for its negative side")
-    who = reviewer or getpass.getuser()
+    who = reviewer or _user()
     after = decide_as_person(Workspace.open(workspace), int(digits), polarity, decision, text, who, harvest)
     out.print(f"feature {feature}: ", end="")
     out.print(after["status"], style=STYLES.get(after["status"], ""), end="")

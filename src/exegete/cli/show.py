@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,6 +23,9 @@ _SPACES = "\t\n\r\u2028\u2029"
 _SHORT = 14
 """Columns no wider than this are never wrapped."""
 
+LABEL_CHARACTERS = 104
+"""Of a label in a table of many: four lines at 80 columns."""
+
 STYLES = {
     "accepted": "green",
     "review": "yellow",
@@ -34,6 +39,15 @@ STYLES = {
 def complain(sentence: str) -> None:
     """Say on stderr what went wrong."""
     err.print(Text(f"exegete: {safe(sentence)}"), soft_wrap=True)
+
+
+class Warnings(logging.Handler):
+    """Says what exegete's own code warns of, above a progress bar and as harmless as everything else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record, and its traceback if it has one."""
+        for line in self.format(record).splitlines():
+            complain(line)
 
 
 def safe(text: str) -> str:
@@ -71,7 +85,7 @@ def small(value: float | None) -> str:
 
 
 def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of the `labels` view as the table everybody sees first."""
+    """Rows of the `labels` view as the table everybody sees first. Long labels are cut, here only."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name, justify in (("feature", "right"), ("label", "left"), ("score [95%]", "left")):
         table.add_column(name, justify=justify, no_wrap=name != "label")  # type: ignore[arg-type]
@@ -82,7 +96,7 @@ def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         side = "" if row["polarity"] == "+" else row["polarity"]
         table.add_row(
             f"{row['feature_index']}{side}",
-            Text(safe(row["label"] or "–")),
+            Text(textwrap.shorten(safe(row["label"] or "–"), LABEL_CHARACTERS, placeholder=" …")),
             interval(row["score"], row["low"], row["high"]),
             number(row["chance"]),
             small(row["q_value"]),

@@ -42,7 +42,8 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
         out.print("no run yet: exegete label")
     people = sum(run["kind"] == "person" for run in runs)
     if people:
-        out.print(f"{people} sets of labels scored by a person (exegete score)")
+        sets = "1 set" if people == 1 else f"{people} sets"
+        out.print(f"{sets} of labels scored by a person (exegete score)")
     if calls:
         names = list(calls[0])
         out.print()

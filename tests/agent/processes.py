@@ -1,0 +1,93 @@
+"""Jobs in processes of their own, so that they can be killed, stopped and crowded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exegete.datastore.workspace import Workspace
+from tests.agent.harness import SMALL
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 60.0
+"""Longest that anything here is waited for."""
+
+
+def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:
+    """`exegete label` with the parameters of SMALL, against a server."""
+    given = SMALL | {"llm": f"openai:m@{url}/v1"} | parameters
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    apart = {"--top", "--per-decile", "--quiet", "--hard"}  # only in a job file
+    pairs = zip(options[::2], options[1::2], strict=True)
+    file = workspace.root.parent / "job.toml"
+    lines = [f"{name[2:].replace('-', '_')} = {value}" for name, value in pairs if name in apart]
+    file.write_text("\n".join(lines))
+    pairs = zip(options[::2], options[1::2], strict=True)
+    kept = [word for pair in pairs if pair[0] not in apart for word in pair]
+    return ["label", "--job", str(file), "--workspace", str(workspace.root), *kept]
+
+
+def start(arguments: list[str], before: str = "") -> subprocess.Popen[str]:
+    """Start `exegete` in a process of its own.
+
+    Args:
+        arguments: of the command line.
+        before: Python to run first, in that process.
+    """
+    program = f"{before}\nfrom exegete.cli import main\nmain()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def running(arguments: list[str], before: str = "") -> Iterator[subprocess.Popen[str]]:
+    """As `start`; whatever happens, the process is gone afterwards."""
+    process = start(arguments, before)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_until(reached: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for something to be so; it is an error if a process ends first."""
+    deadline = time.monotonic() + LIMIT_S
+    while not reached():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"it ended first, with {process.returncode}: {process.communicate()[1]}")
+        if time.monotonic() > deadline:
+            raise AssertionError("it took too long")
+        time.sleep(0.001)
+
+
+HOLDER = """
+import duckdb, sys, time
+con = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
+con.execute("BEGIN"); con.execute("SELECT count(*) FROM store.outcomes")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def held_open(path: Path, how: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has a DuckDB file open, "reading" or "writing", as a shell left open has."""
+    command = [sys.executable, "-c", HOLDER, str(path), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()

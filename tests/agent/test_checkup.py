@@ -1,0 +1,51 @@
+"""The doctor finds what is not as it was written, and only that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from exegete.agent.checkup import check_workspace
+from tests.agent.harness import Runner
+
+
+def found(root: Path) -> dict[str, tuple[bool, str]]:
+    """What the doctor found, by the first word of what it looked at."""
+    return {finding.what.split()[0]: (finding.ok, finding.found) for finding in check_workspace(root)}
+
+
+def test_a_healthy_workspace(run: Runner) -> None:
+    """Everything is well, with counts."""
+    run(features="6-8")
+    findings = found(run.workspace.root)
+    assert all(ok for ok, _ in findings.values())
+    assert "20 features, digest as recorded" in findings["evidence"][1]
+    assert "3 labelled features" in findings["labels"][1]
+    assert findings["journal"][1] == f"{len(run.llm.asked)} replies"
+    with run.workspace.job_lock():
+        assert "is running" in found(run.workspace.root)["job"][1]
+
+
+def test_damage_is_named(run: Runner) -> None:
+    """A flipped byte of evidence or journal, a broken labels file: each named, and nothing else."""
+    run(features="8")
+    root = run.workspace.root
+    (evidence,) = root.glob("evidence/*.duckdb")
+    (journal,) = root.glob("journal/*.jsonl")
+    for path, where, named in ((evidence, 5000, "evidence"), (journal, 400, "journal")):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
+        findings = found(root)
+        assert {what for what, (ok, _) in findings.items() if not ok} == {named}
+        path.write_bytes(whole)
+    assert "1 damaged line" not in found(root)["journal"][1]
+    labels = root / "labels.duckdb"
+    labels.write_bytes(b"no database at all" * 1000)
+    assert {what for what, (ok, _) in found(root).items() if not ok} == {"labels"}
+
+
+def test_what_is_no_workspace(tmp_path: Path) -> None:
+    """One finding, with the sentence; a newer layout likewise."""
+    assert found(tmp_path) == {"workspace": (False, found(tmp_path)["workspace"][1])}
+    (tmp_path / "workspace.json").write_text(json.dumps({"format": 99}))
+    assert "newer exegete" in found(tmp_path)["workspace"][1]

@@ -1,0 +1,83 @@
+"""Several processes in one workspace: two jobs, a job and a shell left open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from exegete.agent import job as job_module
+from exegete.datastore.store import Store
+from exegete.datastore.workspace import Workspace
+from exegete.errors import WorkspaceBusy
+from exegete.llm import Request
+from tests.agent.harness import Runner, competently, results, rows, statuses
+from tests.agent.processes import held_open
+
+
+def test_a_second_job_says_who_runs(run: Runner, workspace: Workspace) -> None:
+    """It asks nothing, changes nothing, and names the process that is at work."""
+    run(features="6,7")
+    before = results(workspace)
+    with workspace.job_lock():
+        assert workspace.running_job() == os.getpid()
+        with pytest.raises(WorkspaceBusy, match=rf"another job is running in .* \(process {os.getpid()}\)"):
+            run(features="6-8")
+    assert (results(workspace), run.llm.asked) == (before, [])
+    assert workspace.running_job() is None
+
+
+@pytest.mark.parametrize("how", ["reading", "writing"])
+def test_a_shell_left_open_delays_and_loses_nothing(
+    run: Runner,
+    workspace: Workspace,
+    template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """While another process has the labels file open the job goes on; it says who holds it, and waits.
+
+    Its tables are those of a job nobody disturbed.
+    """
+    undisturbed = Runner(Workspace.open(shutil.copytree(template, tmp_path / "other")), monkeypatch)
+    undisturbed(features="0-5", concurrency=2)
+    monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
+    monkeypatch.setattr("exegete.agent.recorder.FLUSH_EVERY_S", 0.05)
+    pids: list[int] = []
+    seen: list[int] = []
+    with contextlib.ExitStack() as stack:
+
+        def answer(request: Request) -> str:
+            seen.append(statuses(workspace).total() if not pids else -1)
+            if seen[-1] > 0:  # some features are written down: now somebody opens the file
+                holder = stack.enter_context(held_open(workspace.labels, how))
+                pids.append(holder.pid)
+                threading.Timer(0.5, holder.kill).start()
+            return competently(request)
+
+        report = run(answer, features="0-5", concurrency=2)
+    assert any(f"held open by process {pids[0]}" in message for message in run.messages)
+    assert (report.left, report.interrupted) == (0, False)
+    assert results(workspace) == results(undisturbed.workspace)
+
+
+def test_a_file_held_from_the_start_is_refused_in_one_sentence(
+    run: Runner, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that can't write down its parameters does not begin."""
+    run(features="6")
+    monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
+    with (
+        held_open(workspace.labels, "writing") as holder,
+        pytest.raises(WorkspaceBusy, match=f"held open by process {holder.pid}"),
+    ):
+        run(features="8")
+    assert run.llm.asked == []
+    assert workspace.running_job() is None
+    assert len(rows(workspace, "SELECT * FROM store.runs")) == 1

@@ -1,0 +1,1 @@
+"""Tests of the nouns and where they are kept."""

@@ -1,0 +1,383 @@
+"""A whole harvest of small models, against brute force over all activations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from exegete.datastore.database import connect
+from exegete.datastore.evidence_file import EvidenceFile
+from exegete.datastore.evidence_writer import Manifest, sha256_of
+from exegete.datastore.records import SPLITS
+from exegete.datastore.splits import split_of
+from exegete.datastore.workspace import Workspace
+from exegete.errors import CorpusError, SubjectError, UsageError
+from exegete.subjects.corpora import open_corpus
+from exegete.subjects.harvest import harvest
+from exegete.subjects.huggingface import HuggingFaceSubject, open_subject
+from exegete.subjects.spec import HarvestSpec, Progress
+
+Subjects = dict[str, HuggingFaceSubject]
+SPEC = HarvestSpec(
+    site="blocks.1.mlp.hook_post",
+    features=(0, 3, 11, 23),
+    polarity="both",
+    context=14,
+    batch=5,
+    top=4,
+    sample=20,
+    quiet=24,
+    firing_quantile=0.95,
+    calibration=12,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 documents of 5 to 45 words, no two alike."""
+    rng = np.random.default_rng(0)
+    words = "the quick brown fox jumps over lazy dog unlocking déjà vu said it's fine 12 (twice) …".split()
+    path = tmp_path_factory.mktemp("corpus") / "c.jsonl"
+    texts = [" ".join(rng.choice(words, int(rng.integers(5, 45))).tolist()) for _ in range(60)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+def run(
+    subject: HuggingFaceSubject, corpus: Path | str, spec: HarvestSpec, folder: Path
+) -> tuple[Manifest, bool, list[Progress]]:
+    said: list[Progress] = []
+    manifest, made = harvest(subject, open_corpus(str(corpus)), spec, folder, said.append)
+    return manifest, made, said
+
+
+@dataclass
+class Window:
+    """A context by brute force."""
+
+    split: str
+    document: str
+    start: int
+    ids: list[int]
+    acts: np.ndarray[Any, Any]
+    """(n_tokens, n_slots)"""
+
+
+def brute(subject: HuggingFaceSubject, corpus: Path, spec: HarvestSpec) -> list[Window]:
+    """Every context with all activations, each run alone, read with an ordinary hook on the whole model."""
+    model, tokenizer = subject._model, subject._tokenizer
+    module = {"bert": "encoder.layer.1.output.dense", "gpt2": "h.1.mlp.c_proj"}[model.config.model_type]
+    seen: list[torch.Tensor] = []
+    handle = model.get_submodule(module).register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    special = tokenizer("a")["input_ids"]
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    before, after = (special[:1], special[-1:]) if len(special) > len(bare) else ([], [])
+    length = spec.context - len(before) - len(after)
+    found = []
+    for number, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), start=1):
+        document = f"{corpus.name}#{number}"
+        ids = tokenizer(json.loads(line)["text"], add_special_tokens=False)["input_ids"]
+        for start in range(0, len(ids), length):
+            some = ids[start : start + length]
+            if len(some) < length / 4:
+                continue
+            with torch.inference_mode():
+                model(torch.tensor([[*before, *some, *after]]))
+            acts = seen.pop()[0, len(before) : len(before) + len(some)].numpy()
+            assert spec.features is not None
+            acts = acts[:, list(spec.features)]
+            if spec.polarity == "both":
+                acts = np.concatenate([acts, -acts], 1)
+            found.append(Window(split_of(document, spec.seed), document, start, some, acts))
+    handle.remove()
+    return found
+
+
+EPSILON = 1e-5
+"""Activations of a context in a batch differ from those alone by rounding."""
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_as_brute_force(kind: str, subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """Thresholds, counts, maxima and the strongest contexts are those of a loop over every activation."""
+    subject = subjects[kind]
+    manifest, made, said = run(subject, corpus, SPEC, tmp_path)
+    windows = brute(subject, corpus, SPEC)
+    assert made
+    file = EvidenceFile(tmp_path / f"{manifest.name}.duckdb")
+    assert file.tokens == sum(len(w.ids) for w in windows) == said[-1].tokens
+    assert file.contexts_by_split == {s: sum(w.split == s for w in windows) for s in SPLITS}
+    assert [f.index for f in file.features] == [i for i in (0, 3, 11, 23) for _ in "+-"]
+
+    sample = np.concatenate([w.acts for w in windows[: SPEC.calibration]])
+    for slot, (side, index) in enumerate((s, i) for s in "+-" for i in (0, 3, 11, 23)):
+        feature = file.feature(index, side)  # type: ignore[arg-type]
+        summary = file.summary(feature)
+        expected = max(0.0, float(np.sort(sample[:, slot])[::-1][int(len(sample) * 0.05)]))
+        assert summary.threshold == pytest.approx(expected, abs=EPSILON)
+
+        # The threshold is one token's activation, which does not exceed itself.
+        firing = [w.acts[:, slot] > expected + EPSILON for w in windows]
+        n = sum(int(f.sum()) for f in firing)
+        assert summary.fired == n > 0
+        assert summary.density == pytest.approx(n / file.tokens)
+        for split in SPLITS:
+            own = [(w, f) for w, f in zip(windows, firing, strict=True) if w.split == split and f.any()]
+            assert summary.fired_contexts[split] == len(own)
+            own.sort(key=lambda pair: -float(pair[0].acts[:, slot].max()))
+            examples = file.rows(feature).examples.get(split, [])
+            assert len(examples) >= min(len(own), SPEC.top)
+            for example, (window, fired) in zip(examples[: SPEC.top], own, strict=False):
+                assert example.positions.tolist() == np.flatnonzero(fired).tolist()
+                np.testing.assert_allclose(example.values, window.acts[fired, slot], atol=EPSILON)
+            if split == "explain":
+                peak = float(own[0][0].acts[:, slot].max())
+                assert summary.maximum_explain == pytest.approx(peak, abs=EPSILON)
+    file.close()
+
+
+def test_contexts(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """Contexts are windows of documents: ids, text, places and splits; short tails are left out."""
+    subject = subjects["gpt2"]
+    everything = replace(SPEC, quiet=10_000)
+    manifest, _, _ = run(subject, corpus, everything, tmp_path)
+    with connect(tmp_path / f"{manifest.name}.duckdb", read_only=True) as con:
+        rows = con.execute("SELECT document, start, split, token_ids, tokens FROM contexts").fetchall()
+    windows = brute(subject, corpus, SPEC)
+    unique = {tuple(w.ids) for w in windows}
+    assert {tuple(row[3]) for row in rows} == unique
+    assert len(rows) == len(unique)
+    by_place = {(w.document, w.start): w for w in windows}
+    texts = [json.loads(line)["text"] for line in corpus.read_text(encoding="utf-8").splitlines()]
+    for document, start, split, ids, tokens in rows:
+        window = by_place[document, start]
+        assert (window.ids, window.split) == (ids, split)
+        text = texts[int(document.split("#")[1]) - 1]
+        assert "".join(tokens) in re.sub(r"\s+", " ", text)
+        assert len(tokens) == len(ids)
+    lengths = [len(w.ids) for w in windows]
+    assert (max(lengths), min(lengths)) == (14, 4)
+
+
+def test_again(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """The same harvest again does nothing; any other parameter, text or model makes another file."""
+    subject = subjects["gpt2"]
+    manifest, made, said = run(subject, corpus, SPEC, tmp_path)
+    path = tmp_path / f"{manifest.name}.duckdb"
+    assert (made, manifest.sha256) == (True, sha256_of(path))
+    before = {p.name: (p.stat().st_mtime_ns, sha256_of(p)) for p in tmp_path.iterdir()}
+    again, made, said = run(subject, corpus, SPEC, tmp_path)
+    assert (again, made, said) == (manifest, False, [])
+    assert {p.name: (p.stat().st_mtime_ns, sha256_of(p)) for p in tmp_path.iterdir()} == before
+
+    names = {manifest.name}
+    others: list[dict[str, Any]] = [
+        {"seed": 1}, {"top": 5}, {"sample": 21}, {"quiet": 25}, {"context": 15}, {"polarity": "+"},
+        {"features": (0, 3)}, {"tokens": 700}, {"firing_quantile": 0.9}, {"shuffle": True},
+        {"site": "blocks.1.hook_mlp_out", "features": (0,)},
+    ]  # fmt: skip
+    for other in others:
+        found, made, _ = run(subject, corpus, replace(SPEC, **other), tmp_path)
+        assert made
+        names.add(found.name)
+    text = tmp_path / "text" / corpus.name
+    text.parent.mkdir()
+    text.write_text(corpus.read_text(encoding="utf-8").replace("quick", "swift"), encoding="utf-8")
+    names.add(run(subject, text, SPEC, tmp_path)[0].name)
+    names.add(run(subjects["bert"], corpus, SPEC, tmp_path)[0].name)
+    assert len(names) == len(others) + 3
+    assert all(re.fullmatch(r"[a-z0-9._-]+-[0-9a-f]{8}", name) for name in names)
+
+
+def test_the_same_bytes(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """Made twice, a harvest has the same rows; batches of another size change rounding only."""
+    rows = []
+    for folder, spec in (("a", SPEC), ("b", SPEC), ("c", replace(SPEC, batch=64))):
+        manifest, _, _ = run(subjects["bert"], corpus, spec, tmp_path / folder)
+        with connect(tmp_path / folder / f"{manifest.name}.duckdb", read_only=True) as con:
+            rows.append(
+                [
+                    con.execute(f"SELECT * FROM {table}").fetchall()
+                    for table in ("features", "contexts", "examples", "quiet_activations")
+                ]
+            )
+    assert rows[0] == rows[1]
+    assert rows[0][1] == rows[2][1]
+    keys = [[(r[0], r[1], r[2], r[6]) for r in found[2]] for found in rows]
+    assert len(set(keys[0]) ^ set(keys[2])) <= 0.02 * len(keys[0])
+
+
+@pytest.mark.parametrize("tokens", [300, 500, 701])
+def test_budget(tokens: int, subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """A harvest stops with the context in which the budget runs out."""
+    manifest, _, said = run(subjects["gpt2"], corpus, replace(SPEC, tokens=tokens), tmp_path)
+    file = EvidenceFile(tmp_path / f"{manifest.name}.duckdb")
+    windows = brute(subjects["gpt2"], corpus, SPEC)
+    total = np.cumsum([len(w.ids) for w in windows])
+    assert file.tokens == total[int(np.searchsorted(total, tokens))]
+    assert tokens <= file.tokens < tokens + SPEC.context
+    assert said[-1] == Progress("writing", file.tokens)
+    assert [p.stage for p in said] == sorted(p.stage for p in said)
+    file.close()
+
+
+def test_one_side_is_half_of_both(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """A side harvested alone has the same evidence as beside the other, and so has a feature among fewer."""
+    file_of = {}
+    for name, spec in (
+        ("both", SPEC),
+        ("-", replace(SPEC, polarity="-")),
+        ("one", replace(SPEC, features=(11,))),
+    ):
+        manifest, _, _ = run(subjects["gpt2"], corpus, spec, tmp_path)
+        file_of[name] = EvidenceFile(tmp_path / f"{manifest.name}.duckdb")
+    for other, side in (("-", "-"), ("one", "+"), ("one", "-")):
+        mine, theirs = (file_of[n].feature(11, side) for n in (other, "both"))  # type: ignore[arg-type]
+        assert file_of[other].summary(mine) == file_of["both"].summary(theirs)
+        a, b = file_of[other].rows(mine).examples, file_of["both"].rows(theirs).examples
+        for split in a:
+            # A duplicate's split depends on all that is kept; there are none in this corpus.
+            assert [(e.context_id, e.sampled, e.values.tolist()) for e in a[split]] == [
+                (e.context_id, e.sampled, e.values.tolist()) for e in b[split]
+            ]
+    for file in file_of.values():
+        file.close()
+
+
+def test_shuffled(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """Shuffled, a feature's values are much the same, and no longer a matter of the token it stands at."""
+    spec = replace(
+        SPEC, site="embeddings.word_embeddings", features=tuple(range(16)), quiet=10_000, polarity="+"
+    )
+    explained = {}
+    for shuffle in (False, True):
+        manifest, _, _ = run(subjects["bert"], corpus, replace(spec, shuffle=shuffle), tmp_path)
+        with connect(tmp_path / f"{manifest.name}.duckdb", read_only=True) as con:
+            rows = con.execute(
+                "SELECT feature_index, token_ids, positions, activations "
+                "FROM quiet_activations JOIN contexts USING (context_id)"
+            ).fetchall()
+        values: dict[tuple[int, int], set[float]] = defaultdict(set)
+        for index, ids, positions, activations in rows:
+            for position, value in zip(positions, activations, strict=True):
+                values[index, ids[position]].add(value)
+        n_values = sum(len(v) for v in values.values())
+        explained[shuffle] = (len(values) / n_values, {v for own in values.values() for v in own})
+    assert explained[False][0] == 1.0  # before: one value a token
+    assert explained[True][0] < 0.7  # after: many
+    assert explained[True][1] <= explained[False][1] | explained[True][1]
+    assert len(explained[True][1] & explained[False][1]) > 0.9 * len(explained[False][1])
+
+
+def refuse(
+    kind: type[Exception],
+    said: str,
+    subject: HuggingFaceSubject,
+    corpus: Any,
+    spec: HarvestSpec,
+    tmp_path: Path,
+) -> None:
+    """A harvest that is refused in a sentence, and leaves nothing behind."""
+    space = Workspace.open_or_create(tmp_path / "w")
+    with pytest.raises(kind, match=said) as caught:
+        harvest(subject, open_corpus(str(corpus)), spec, space.evidence)
+    assert "\n" not in str(caught.value)
+    assert list(space.evidence.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        ({"features": (0, 24)}, SubjectError, "feature 24 is out of range: neurons at blocks.1.* 0 to 23"),
+        ({"features": (-1,)}, SubjectError, "feature -1 is out of range"),
+        ({"site": "blocks.3.mlp.hook_post"}, SubjectError, "no module"),
+        ({"site": "wpe"}, SubjectError, "contexts, tokens, channels"),
+        ({"dictionary": "sae"}, SubjectError, "dictionary 'sae' can't be read"),
+        ({"context": 65}, UsageError, r"--context 65 does not fit: gpt2@\w+ takes 1 to 64 tokens"),
+        ({"context": 0}, UsageError, "--context 0 does not fit"),
+        ({"tokens": 10}, CorpusError, "left the .* split"),
+    ],
+)
+def test_refused(
+    change: dict[str, Any], kind: type[Exception], said: str, subjects: Subjects, corpus: Path, tmp_path: Path
+) -> None:
+    """What can't be harvested is said before or instead of writing anything."""
+    refuse(kind, said, subjects["gpt2"], corpus, replace(SPEC, **change), tmp_path)
+
+
+def test_special_tokens_need_room(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """A context that special tokens fill alone is refused."""
+    refuse(UsageError, "takes 3 to 64", subjects["bert"], corpus, replace(SPEC, context=2), tmp_path)
+
+
+def test_positions_fit(
+    subjects: Subjects, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contexts longer than positions can number are refused, whatever the model takes."""
+    monkeypatch.setattr(HuggingFaceSubject, "max_context", 1 << 20)
+    refuse(UsageError, "to 65535 tokens", subjects["gpt2"], corpus, replace(SPEC, context=70_000), tmp_path)
+
+
+def test_too_little_text(subjects: Subjects, tmp_path: Path) -> None:
+    """No text, less than a context, or too few documents for three splits: each is said."""
+    path = tmp_path / "c.jsonl"
+    for texts, said in (
+        ([], "gave 0 tokens, less than one context of 14"),
+        ([""], "gave 0 tokens"),
+        (["the quick brown fox"], r"gave \d+ tokens, less than one context"),
+        (["the quick brown fox jumps " * 40], "left the .* and .* split without text"),
+    ):
+        path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+        refuse(CorpusError, said, subjects["gpt2"], path, SPEC, tmp_path)
+
+
+def test_an_unreadable_corpus(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """A corpus that turns out to be unreadable in the middle stops the harvest, and leaves nothing."""
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(corpus.read_bytes() + b'{"text": "caf\xe9"}\n')
+    refuse(CorpusError, "is not UTF-8", subjects["gpt2"], path, SPEC, tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(
+    value: float, folders: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    """NaN or infinite weights are named by the site they show at; below it, they are none of its business."""
+    folder = Path(shutil.copytree(folders["gpt2"], tmp_path / "model"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["h.1.mlp.c_fc.weight"][2, 11] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    subject = open_subject(str(folder))
+    refuse(
+        SubjectError,
+        r"activations at blocks\.1\.mlp\.hook_post are not finite",
+        subject,
+        corpus,
+        SPEC,
+        tmp_path,
+    )
+    harvest(subject, open_corpus(str(corpus)), replace(SPEC, site="h.0", features=None), tmp_path / "e")
+
+
+def test_parameters_are_recorded(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
+    """Everything that decided the harvest stands in its manifest."""
+    manifest, _, _ = run(subjects["gpt2"], corpus, SPEC, tmp_path)
+    p = manifest.parameters
+    assert p["subject"] == subjects["gpt2"].name
+    assert (p["layer"], p["site"], p["dictionary"]) == (1, SPEC.site, "neurons")
+    assert p["corpus_fingerprint"] == open_corpus(str(corpus)).fingerprint()
+    for name in HarvestSpec.__dataclass_fields__:
+        assert p[name] == (list(SPEC.features or ()) if name == "features" else getattr(SPEC, name))
+    digest = hashlib.sha256(json.dumps(p, sort_keys=True).encode()).hexdigest()
+    assert manifest.name.endswith(digest[:8])

@@ -1,0 +1,117 @@
+"""Small models with random weights and a small tokenizer of every kind, saved as anybody would save them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    GPTNeoXConfig,
+    GPTNeoXModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
+)
+
+LAYERS, HEADS, WIDTH, NEURONS, POSITIONS = 3, 2, 16, 24, 64
+
+TEXT = (
+    "The quick brown fox jumps over the lazy dog, twice (or so) – unlocking 12 déjà vu moments.\n"
+    "Unbelievable! 日本語 naïve fiancée said: it's “fine”… the end\n"
+)
+
+
+def byte_level(bos: bool = False) -> PreTrainedTokenizerFast:
+    """GPT-2's kind: bytes, leading spaces marked; with a first token when asked, as Llama 3's."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>", "<pad>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([TEXT] * 4, trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+        )
+    else:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>")
+
+
+def word_piece() -> PreTrainedTokenizerFast:
+    """BERT's kind: lower case, accents stripped, pieces, and a token at either end."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([TEXT.replace("日本語", "日 本")] * 4, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    )
+
+
+def model_of(kind: str) -> Any:
+    """A model with random weights, wide enough apart that sites differ, in eval mode."""
+    torch.manual_seed(0)
+    usual = {
+        "vocab_size": 320,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": NEURONS,
+        "max_position_embeddings": POSITIONS,
+        "initializer_range": 0.5,
+    }
+    gpt2 = {
+        "vocab_size": 320,
+        "n_embd": WIDTH,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_positions": POSITIONS,
+        "n_inner": NEURONS,
+        "initializer_range": 0.5,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    grouped = {"num_key_value_heads": 1}
+    made = {
+        "bert": lambda: BertModel(BertConfig(**usual)),
+        "gpt2": lambda: GPT2Model(GPT2Config(**gpt2)),
+        "gpt2-lm": lambda: GPT2LMHeadModel(GPT2Config(**gpt2)),
+        "gpt_neox": lambda: GPTNeoXModel(GPTNeoXConfig(**usual)),
+        "llama": lambda: LlamaModel(LlamaConfig(**usual, **grouped)),
+        "qwen3": lambda: Qwen3Model(Qwen3Config(**usual, **grouped, head_dim=WIDTH // HEADS)),
+    }
+    return made[kind]().eval()
+
+
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that goes with a model."""
+    return word_piece() if kind == "bert" else byte_level(bos=kind in ("llama", "qwen3"))
+
+
+def save(kind: str, folder: Path) -> Path:
+    """A model's folder."""
+    model_of(kind).save_pretrained(folder)
+    tokenizer_of(kind).save_pretrained(folder)
+    return folder
