@@ -31,10 +31,13 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.coverage
 
-# torch first and from its CPU builds' version: any other order brings gigabytes of CUDA.
+# torch comes first, so that nothing else decides which build it is. On Linux pip's own index gives one with
+# CUDA; TORCH='--index-url URL' takes another.
+TORCH ?=
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	touch $@
 

@@ -145,7 +145,7 @@ def call_row(record: dict[str, Any]) -> dict[str, Any]:
         "input_tokens": reply.get("input_tokens"),
         "output_tokens": reply.get("output_tokens"),
         "cached_tokens": reply.get("cached_tokens"),
-        "usd": None,
+        "usd": reply.get("usd"),
         "latency_s": reply.get("latency_s"),
         "attempts": reply.get("attempts"),
         "made_at": datetime.fromisoformat(record["at"]).astimezone(UTC).replace(tzinfo=None),

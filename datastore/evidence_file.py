@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,11 @@ class EvidenceFile:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
         self.parameters: dict[str, Any] = self.manifest.parameters
-        with self._intact():
-            self._con = connect(path, read_only=True)
+        with self._intact(), ExitStack() as stack:
+            self._con = stack.enter_context(connect(path, read_only=True))
             self.contexts_by_split = self._load_meta()
             self._summaries = self._load_summaries()
+            stack.pop_all()  # opened whole: from here on `close` closes it
         self.seed = int(self.parameters["seed"])
         self.k_top = int(self.parameters["top"])
         """Contexts kept by strength, for each feature and split."""

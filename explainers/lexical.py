@@ -11,7 +11,7 @@ different ways, and which does best on the refine split is for the agent to see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from exegete.datastore.records import Evidence, Label, Plan
 from exegete.errors import LeakageError
 from exegete.explainers.explainer import Attempt
 from exegete.explainers.hygiene import MAX_LENGTH, distinct
-from exegete.explainers.lexical_selection import Choice, select
+from exegete.explainers.lexical_selection import Choice, Problem, Search, select
 from exegete.explainers.lexical_table import build
 from exegete.explainers.lexical_vocabulary import Vocabulary
 from exegete.simulators.grammar import render, rule_of
@@ -70,8 +70,12 @@ class LexicalExplainer:
             )
         if k < 1 or not any(excerpt.peak > 0 for excerpt in evidence.activating):
             return []
-        texts = distinct(filter(None, self._texts(evidence)))
-        return [Label(evidence.feature, text, self.name) for text in texts[:k]]
+        texts: list[str] = []
+        for text in self._texts(evidence):
+            texts = distinct([*texts, *([text] if text else [])])
+            if len(texts) == k:
+                break
+        return [Label(evidence.feature, text, self.name) for text in texts]
 
     async def revise(self, evidence: Evidence, attempts: Sequence[Attempt], k: int) -> list[Label]:
         """Propose nothing.
@@ -81,19 +85,17 @@ class LexicalExplainer:
         """
         return []
 
-    def _texts(self, evidence: Evidence) -> list[str]:
+    def _texts(self, evidence: Evidence) -> Iterator[str]:
         """Label texts, one a style, best first."""
         self._vocabulary.make_room()
-        table = build(self._vocabulary, evidence)
-        every = np.ones(len(table.candidates), dtype=bool)
-        words = np.asarray([c.pattern.kind in ("word", "forms") and c.side is None for c in table.candidates])
-        full = select(table, every, FULL).choices
-        return [
-            written(full),
-            written(_first(full, SHORT)),
-            written(select(table, words, FULL).choices),
-            written(_first(full, MIDDLE)),
-        ]
+        problem = Problem(build(self._vocabulary, evidence))
+        full = select(problem, FULL)
+        yield written(full.choices)
+        candidates = problem.table.candidates
+        every = np.ones(len(candidates), dtype=bool)
+        words = np.asarray([c.pattern.kind in ("word", "forms") and c.side is None for c in candidates])
+        for allowed, characters in ((every, SHORT), (words, FULL), (every, MIDDLE)):
+            yield written(Search(problem, allowed, characters, full.thrift).run().choices)
 
 
 def written(choices: Sequence[Choice]) -> str:
@@ -103,9 +105,3 @@ def written(choices: Sequence[Choice]) -> str:
         if len(text) <= MAX_LENGTH:
             return text
     return ""
-
-
-def _first(choices: Sequence[Choice], characters: float) -> Sequence[Choice]:
-    """The first choices that fit."""
-    costs = np.cumsum([choice.cost for choice in choices])
-    return choices[: int(np.searchsorted(costs, characters, side="right"))]

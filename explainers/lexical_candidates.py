@@ -63,15 +63,19 @@ def alone(words: Words, vocabulary: Vocabulary) -> Entries:
     size = _summed(pattern, weight[present][owner], len(vocabulary.patterns))
     sums = _summed(pattern, mass[present][owner], len(vocabulary.patterns))
     numbers = _sayable(words, vocabulary)
-    clauses = _with_forms([vocabulary.patterns[n] for n in numbers.tolist()], words, vocabulary)
+    clauses = [Clause(vocabulary.patterns[number]) for number in numbers.tolist()]
     kept = _promising(clauses, size[numbers], sums[numbers], MOST_ALONE)
     column = _places(numbers[kept], len(vocabulary.patterns))[pattern]
     owner, column = owner[column >= 0], column[column >= 0]
+    named = [
+        _named(clauses[number], present[owner[column == place]], vocabulary)
+        for place, number in enumerate(kept.tolist())
+    ]
     edges = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(present)))])
     token = _places(present, known.n_tokens)[words.tokens]
     rows = np.flatnonzero((token >= 0) & (np.diff(edges)[token] > 0))
     owner, at = _spread(edges, token[rows])
-    return Entries(tuple(clauses[i] for i in kept.tolist()), rows[owner], column[at])
+    return Entries(tuple(named), rows[owner], column[at])
 
 
 def beside(words: Words, vocabulary: Vocabulary, side: Side, *, any_word: bool) -> Entries:
@@ -138,15 +142,13 @@ def _borne_out(pairs: Iterable[tuple[int, int]], vocabulary: Vocabulary) -> set[
     return {number for number, found in roots.items() if len(found) >= FEWEST}
 
 
-def _with_forms(patterns: Sequence[Pattern], words: Words, vocabulary: Vocabulary) -> list[Clause]:
-    """Clauses for patterns; "forms" are of the shortest form seen in an activating context."""
-    shortest: dict[str, str] = {}
-    for number in np.unique(words.words[: words.n_activating]).tolist():
-        word = vocabulary.patterns[number].text
-        key = stem(word)
-        if key not in shortest or (len(word), word) < (len(shortest[key]), shortest[key]):
-            shortest[key] = word
-    return [Clause(replace(p, text=shortest[p.text]) if p.kind == "forms" else p) for p in patterns]
+def _named(clause: Clause, tokens: Ints, vocabulary: Vocabulary) -> Clause:
+    """A clause about forms of a stem, named by the shortest of the tokens that are such forms."""
+    if clause.pattern.kind != "forms":
+        return clause
+    number = vocabulary.arrays().words
+    words = {vocabulary.patterns[number[token]].text for token in tokens.tolist()}
+    return replace(clause, pattern=Pattern("forms", min(words, key=lambda word: (len(word), word))))
 
 
 def _promising(clauses: Sequence[Clause], size: Doubles, sums: Doubles, most: int) -> Ints:

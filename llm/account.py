@@ -39,6 +39,8 @@ _PAUSE_S = 1.0
 LONGEST_PAUSE_S = 120.0
 _LOOK_AGAIN_S = 1.0
 """A wait for a rate is looked at again after so long: replies may have corrected the rate meanwhile."""
+_LEAST_WAIT_S = 0.001
+"""Waiting for less than a clock can tell would never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Account:
         try:
             async with self._gates[model]:  # one at a time, so that a large request is not overtaken for ever
                 while (wait_s := self._wait_s(model, need)) > 0:
-                    await self._sleep(min(wait_s, _LOOK_AGAIN_S))
+                    await self._sleep(min(max(wait_s, _LEAST_WAIT_S), _LOOK_AGAIN_S))
         finally:
             self._waiting -= 1
         self._number += 1

@@ -15,7 +15,7 @@ Nothing is refused: a label in which nothing is recognised says nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, cast
@@ -41,6 +41,12 @@ from exegete.simulators.word_forms import fold, pieces
 LONGEST = 4000
 """Characters of a label that are read. Ours have at most 300."""
 
+
+def _any_of(phrases: Iterable[str]) -> str:
+    """A pattern for any of some phrases, the longest that fits."""
+    return "|".join(r"\s+".join(map(re.escape, p.split())) for p in sorted(phrases, key=len, reverse=True))
+
+
 _CLASS_NAMES = {name: name for name in CLASSES} | dict(ALIASES)
 _SIDES = {
     "preceded by": "after",
@@ -55,7 +61,7 @@ _SIDES = {
     "precedes": "before",
     "precede": "before",
 }
-_SIDE = "|".join(_SIDES)
+_SIDE = _any_of(_SIDES)
 
 _LEXICON = re.compile(
     rf"""
@@ -65,7 +71,7 @@ _LEXICON = re.compile(
     | (?P<end>[;\n] | [.!?](?=\s|$) | \bbut\b(?!\s+(?:not|never)\b))
     | (?P<comma>,)
     | (?P<join>\b(?:or|and)\b | [/&])
-    | (?P<class>\b(?:{"|".join(sorted(map(re.escape, _CLASS_NAMES), key=len, reverse=True))})\b)
+    | (?P<class>\b(?:{_any_of(_CLASS_NAMES)})\b)
     | (?P<any>\b(?:words?|tokens?|anything)\s+(?:[a-z]+\s+){{0,2}}?(?=(?:{_SIDE})\b))
     | (?P<forms>\b(?:forms?|inflections?|variants?)\s+of\b)
     | (?P<ending>\b(?:end(?:s|ing|ings)?\s+(?:in|with)|suffix(?:es)?)\b)
@@ -165,6 +171,7 @@ class _Reader:
                 self.head = self.head if self.side else "word"
                 self._add(Pattern("class", _CLASS_NAMES[mark.text]))
             case "suffix" if not self.has_quotes:
+                self.side = None
                 self._add(Pattern("ending", fold(mark.text)))
             case "bare" if not self.has_quotes and mark.text not in _EMPTY and len(mark.text) > 1:
                 self.side = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from exegete import llm
@@ -130,7 +133,13 @@ def run_job(
 
 def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
     """Rows of a query."""
-    return Store(workspace.labels).read(sql)
+    return store_at(workspace.labels).read(sql)
+
+
+@functools.cache
+def store_at(path: Path) -> Store:
+    """A labels file, its schema looked at once."""
+    return Store(path)
 
 
 def statuses(workspace: Workspace) -> Counter[str]:
@@ -140,8 +149,14 @@ def statuses(workspace: Workspace) -> Counter[str]:
 
 def results(workspace: Workspace) -> dict[str, list[str]]:
     """All results without their times, in an order of their own: equal for equal jobs."""
-    found = {}
-    for table in LOOKED_AT:
-        columns = "* EXCLUDE (made_at)" if table in ("outcomes", "labels", "scores") else "*"
-        found[table] = sorted(map(repr, rows(workspace, f"SELECT {columns} FROM store.{table}")))
-    return found
+
+    def read(con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+        found = {}
+        for table in LOOKED_AT:
+            columns = "* EXCLUDE (made_at)" if table in ("outcomes", "labels", "scores") else "*"
+            cursor = con.execute(f"SELECT {columns} FROM store.{table}")
+            names = [column[0] for column in cursor.description]
+            found[table] = sorted(repr(dict(zip(names, row, strict=True))) for row in cursor.fetchall())
+        return found
+
+    return store_at(workspace.labels).reading(read)

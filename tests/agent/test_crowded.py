@@ -32,37 +32,38 @@ def test_a_second_job_says_who_runs(run: Runner, workspace: Workspace) -> None:
     assert workspace.running_job() is None
 
 
-@pytest.mark.parametrize("how", ["reading", "writing"])
 def test_a_shell_left_open_delays_and_loses_nothing(
-    run: Runner,
-    workspace: Workspace,
-    template: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    how: str,
+    run: Runner, workspace: Workspace, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process has the labels file open the job goes on; it says who holds it, and waits.
 
-    Its tables are those of a job nobody disturbed.
+    First for one that reads, then for one that writes. Its tables are those of a job nobody disturbed.
     """
     undisturbed = Runner(Workspace.open(shutil.copytree(template, tmp_path / "other")), monkeypatch)
-    undisturbed(features="0-5", concurrency=2)
+    undisturbed(features="0-12", concurrency=2)
     monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
     monkeypatch.setattr("exegete.agent.recorder.FLUSH_EVERY_S", 0.05)
-    pids: list[int] = []
-    seen: list[int] = []
+    holders: list[int] = []
     with contextlib.ExitStack() as stack:
 
+        def hold(how: str) -> None:
+            holder = stack.enter_context(held_open(workspace.labels, how))
+            holders.append(holder.pid)
+            threading.Timer(0.5, holder.kill).start()
+
         def answer(request: Request) -> str:
-            seen.append(statuses(workspace).total() if not pids else -1)
-            if seen[-1] > 0:  # some features are written down: now somebody opens the file
-                holder = stack.enter_context(held_open(workspace.labels, how))
-                pids.append(holder.pid)
-                threading.Timer(0.5, holder.kill).start()
+            if not holders and statuses(workspace):  # some features are written down: somebody opens the file
+                hold("reading")
+            elif len(holders) == 1 and len(run.llm.asked) > 80:  # after the first has left
+                with contextlib.suppress(WorkspaceBusy):
+                    statuses(workspace)
+                    hold("writing")
             return competently(request)
 
-        report = run(answer, features="0-5", concurrency=2)
-    assert any(f"held open by process {pids[0]}" in message for message in run.messages)
+        report = run(answer, features="0-12", concurrency=2)
+    assert len(holders) == 2
+    for pid in holders:
+        assert any(f"held open by process {pid}" in message for message in run.messages)
     assert (report.left, report.interrupted) == (0, False)
     assert results(workspace) == results(undisturbed.workspace)
 

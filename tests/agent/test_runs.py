@@ -83,8 +83,8 @@ def test_a_limit_stops_and_the_next_sitting_goes_on(run: Runner) -> None:
 
 def results_of(run: Runner, name: str) -> list[str]:
     """Outcomes, scores and q-values of one run."""
-    tables = ("outcomes", "scores", "q_values")
-    return [row for table in tables for row in results(run.workspace)[table] if f"'run': '{name}'" in row]
+    found = results(run.workspace)
+    return [r for t in ("outcomes", "scores", "q_values") for r in found[t] if f"'run': '{name}'" in r]
 
 
 def test_failed_features_are_tried_again_after_all_others(run: Runner) -> None:

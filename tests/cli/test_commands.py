@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from exegete.agent.job import Job
+from exegete.agent.spec import JobSpec
 from exegete.cli import demo as demo_module
 from exegete.datastore.importing import ImportSpec, import_parquet
 from exegete.datastore.workspace import Workspace
@@ -23,10 +26,19 @@ from tests.cli.conftest import Cli, Ended
 FEATURES = "0-9"
 
 
+@pytest.fixture(scope="module")
+def done(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which ten features are labelled, without an LLM; not to be written to."""
+    root = shutil.copytree(template, tmp_path_factory.mktemp("done") / "workspace")
+    spec = JobSpec(features=FEATURES, name="first")
+    asyncio.run(Job(Workspace.open(root), spec).run())
+    return root
+
+
 @pytest.fixture
-def labelled(cli: Cli) -> Cli:
-    """A workspace in which ten features are labelled, without an LLM."""
-    assert cli("label", "--features", FEATURES, "--name", "first").code == 0
+def labelled(done: Path, workspace: Workspace, cli: Cli) -> Cli:
+    """The command line on such a workspace."""
+    shutil.copytree(done, workspace.root, dirs_exist_ok=True)
     return cli
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -241,16 +241,17 @@ def test_unknown_features(evidence: EvidenceFile) -> None:
 
 
 @pytest.fixture(scope="module")
-def peaks(tmp_path_factory: pytest.TempPathFactory) -> EvidenceFile:
+def peaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvidenceFile]:
     """300 contexts of 160 tokens with one firing, far from both ends; every fourth is silent."""
     rng = np.random.default_rng(0)
     stream: list[Seen] = []
     for i in range(400):
         fired: Activations = {} if i % 4 == 0 else {0: {int(rng.integers(40, 120)): 1.0 + float(i)}}
         stream.append((context(i + 1, 0, f"d{i}", [f" t{i}.{j}" for j in range(160)]), fired))
-    return build(
-        tmp_path_factory.mktemp("peaks"), stream, Sizes(1, top=300, sample=(9, 9, 9), quiet=(400, 9, 9))
-    )
+    sizes = Sizes(1, top=300, sample=(9, 9, 9), quiet=(400, 9, 9))
+    file = build(tmp_path_factory.mktemp("peaks"), stream, sizes)
+    yield file
+    file.close()
 
 
 def test_the_peak_is_anywhere(peaks: EvidenceFile) -> None:

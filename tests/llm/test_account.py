@@ -68,7 +68,7 @@ async def rounds_of(concurrency: int, n: int) -> list[int]:
 
 
 def test_one_cut_an_episode() -> None:
-    """However many requests of one volley are refused, the cut is one; a refusal of a later one is the next."""
+    """However many requests of a volley are refused, the cut is one; a refusal of a later one is the next."""
 
     async def main() -> None:
         one = account(100, first=100)
@@ -85,7 +85,7 @@ def test_one_cut_an_episode() -> None:
 
 
 def test_recovery() -> None:
-    """After a cut a clean round adds a twentieth: five rounds make up for four fifths, and no doubling any more."""
+    """After a cut a clean round adds a twentieth, and never doubles: five rounds make up for the cut."""
 
     async def main() -> None:
         one = account(100, first=100)
@@ -153,7 +153,7 @@ def test_never_below_one() -> None:
     ],
 )
 def test_pause(asked: float | None, pause: float) -> None:
-    """After a 429 nobody sends anything for as long as the server asks: at least a second, at most the cap."""
+    """After a 429 nothing is sent for as long as the server asks: a second at least, the cap at most."""
 
     async def main() -> float:
         one = account(8)
@@ -201,7 +201,7 @@ def test_models_share_the_pause_but_not_the_rates() -> None:
 
 
 def test_reservations() -> None:
-    """What a request may use is gone when it is sent; what it did not use is there again when it is answered."""
+    """What a request may use is gone when it is sent; what it did not use is back when it is answered."""
 
     async def main() -> None:
         one = account(8)

@@ -102,7 +102,7 @@ def test_more_than_there_can_ever_be() -> None:
 
 
 def test_a_limit_by_the_day() -> None:
-    """A reset beyond a minute and a half tells of a longer window; one within it is rounded, and says nothing."""
+    """A reset beyond a minute and a half tells of a longer window; a shorter one is too coarse to tell."""
     bucket = Bucket()
     bucket.correct(Rate(10_000, 9_940, 518.4), 0, 0.0)
     assert bucket.per_s == pytest.approx(60 / 518.4)

@@ -98,15 +98,14 @@ def storm(server: Limits, calls: int, concurrency: int, max_tokens: int = 300) -
     ],
 )
 def test_rates_are_used_and_not_passed(per_minute: Mapping[Gauge, int], ideal_per_s: float) -> None:
-    """Once the limits are known, requests are sent as fast as they allow, and next to none is refused."""
+    """Once the limits are known, requests go out as fast as they allow, and not one in 200 is refused."""
     server = Limits(per_minute, latency_s=0.5)
     account = storm(server, 3000, 64)
     # What the full bucket lets through at the start comes on top of the rate.
     burst = min(limit / {"requests": 1, "tokens": 400, "input": 100}[g] for g, limit in per_minute.items())
     ideal_s = (3000 - burst) / ideal_per_s
     assert ideal_s * 0.98 <= server.times[-1] <= ideal_s * 1.05
-    assert server.refused <= 5
-    assert account.cuts <= 5
+    assert account.cuts <= server.refused <= 15
 
 
 def test_output_is_given_back() -> None:
@@ -119,7 +118,7 @@ def test_output_is_given_back() -> None:
 
 
 def test_calls_at_once_are_found() -> None:
-    """A server that bears 40 at once is kept busy with nearly as many, and refuses one request in a hundred."""
+    """A server that bears 40 at once is kept busy with nearly as many, and refuses one in a hundred."""
     server = Limits(at_once=40, latency_s=1.0)
     storm(server, 20_000, 512)
     half = server.times[10_000:]
@@ -214,7 +213,7 @@ def test_429_storm(api: str, form: str, tmp_path: Path) -> None:
 
 
 def test_headers_of_replies_are_learnt(tmp_path: Path) -> None:
-    """A limit that replies state holds requests back, without a single refusal, in the styles of both families."""
+    """A limit that replies state holds requests back, without a single refusal, in both families."""
     for api, headers in {
         "openai": {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"},
         "anthropic": {

@@ -28,7 +28,7 @@ def simulated(label: str, text: str) -> list[float]:
     simulation = asyncio.run(LexicalSimulator().simulate(label, [context(text)]))
     levels = simulation.levels[0]
     assert levels is not None
-    return levels.tolist()
+    return [float(level) for level in levels]
 
 
 def literal_is(pattern: Pattern, token: str) -> bool:

@@ -96,7 +96,7 @@ def test_a_label_reads_as_english() -> None:
         (
             'words such as "large" (strong); "more", "few" (medium); words ending in "-ing"; the word after '
             '"the"; "get" before "item"; numbers',
-            'words such as "large", "get" before "item", words ending in "-ing", numbers, any word after "the" '
+            'the word "large", "get" before "item", words ending in "-ing", numbers, any word after "the" '
             '(strong); "more", "few" (medium)',
         ),
         ("words about searching and looking", 'forms of "searching" or "looking"'),
@@ -114,7 +114,7 @@ def test_a_label_reads_as_english() -> None:
         ('"large", but not "large" after "too"', 'the word "large"; not "large" after "too"'),
         ('"up" (slightly). "down"', 'the word "down" (strong); "up" (weak)'),
         ("speed, not size", 'forms of "speed"; not forms of "size"'),
-        ("-ing forms of verbs", 'forms of "verbs"'),
+        ("-ing forms of verbs", 'forms of "verbs", words ending in "-ing"'),
         ("adverbs in -ly", 'forms of "adverbs", words ending in "-ly"'),
         ("the model's own words", 'forms of "model" or "own"'),
         ('an unfinished "quotation', 'forms of "unfinished" or "quotation"'),

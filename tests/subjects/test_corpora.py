@@ -40,6 +40,13 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def packed(name: str, raw: bytes) -> bytes:
+    """Bytes as a file of that name holds them."""
+    if name.endswith(".gz"):
+        return gzip.compress(raw)
+    return zstandard.compress(raw) if name.endswith(".zst") else raw
+
+
 def read(path: Path) -> list[Document]:
     return list(open_corpus(str(path)).documents())
 
@@ -56,7 +63,7 @@ def test_every_kind(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    """A folder is all its files, those of its folders too, in the order of their names; others are ignored."""
+    """A folder is all its files, its folders' too, in the order of their names; others are ignored."""
     for name, write in WRITERS.items():
         write(tmp_path / name)
     (tmp_path / "a").mkdir()
@@ -110,8 +117,7 @@ def test_not_utf8(name: str, tmp_path: Path) -> None:
     """A byte that is not UTF-8 is named with its place in the (unpacked) file, however far in it is."""
     before = b'{"text": "plain"}\n\n' * 5000
     raw = before + '{"text": "café"}\n'.encode("latin1")
-    pack = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)
-    (tmp_path / name).write_bytes(pack(raw))
+    (tmp_path / name).write_bytes(packed(name, raw))
     at = raw.index(b"\xe9")
     with pytest.raises(CorpusError, match=rf"{name} is not UTF-8 .*byte 0xe9 at position {at}, line 10001"):
         read(tmp_path / name)
@@ -150,8 +156,7 @@ def test_half_a_surrogate_pair(tmp_path: Path) -> None:
 def test_bad_lines(name: str, line: str, said: str, tmp_path: Path) -> None:
     """A line that is no object with a text is named by its number, blank lines counted."""
     raw = b'{"text": "good"}\n\n' + line.encode() + b"\n"
-    pack = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)
-    (tmp_path / name).write_bytes(pack(raw))
+    (tmp_path / name).write_bytes(packed(name, raw))
     with pytest.raises(CorpusError, match=f"{name} {said}"):
         read(tmp_path / name)
 
@@ -248,9 +253,8 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["c.txt", "c.jsonl", "c.jsonl.gz", "c.jsonl.zst"])
 def test_empty(name: str, tmp_path: Path) -> None:
     """An empty file is a corpus without documents."""
-    pack = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)
     for content in (b"", b"\n \n"):
-        (tmp_path / name).write_bytes(pack(content))
+        (tmp_path / name).write_bytes(packed(name, content))
         assert read(tmp_path / name) == []
 
 

@@ -141,6 +141,8 @@ def job_bar() -> Iterator[Callable[[Any], None]]:
             used = p.spent
             tokens = used.input_tokens + used.output_tokens
             spent = f"{used.calls:,} calls {tokens:,} tokens  " if used.calls or used.from_journal else ""
+            if used.usd and not used.unpriced:
+                spent += f"${used.usd:.2f}  "
             rate = f"{speed:.1f}/s" if speed else ""
             bar.update(task, total=p.total, completed=p.done, rate=rate, spent=spent, counts=counts)
 
