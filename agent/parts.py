@@ -17,7 +17,7 @@ from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError
 from exegete.explainers.explainer import Explainer
-from exegete.llm import LLM, Journal, open_llm, parse
+from exegete.llm import LLM, Account, Journal, open_llm, parse
 from exegete.llm.meter import Metered, Spent
 from exegete.llm.reach import check_reachable
 from exegete.scorers.scorer import Scorer
@@ -37,6 +37,8 @@ class Models:
     spent: Spent = field(default_factory=Spent)
     tags: dict[str, str] = field(default_factory=dict)
     journal: Journal | None = None
+    accounts: dict[str, Account] = field(default_factory=dict)
+    """What each provider's account bears, shared by all models that are billed to it."""
     _opened: dict[str, LLM] = field(default_factory=dict)
 
     def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
@@ -52,7 +54,7 @@ class Models:
         if name not in self._opened:
             if self.journal is None:
                 self.journal = Journal(self.workspace.journal)
-            inner = open_llm(spec, journal=self.journal, concurrency=self.concurrency)
+            inner = open_llm(spec, journal=self.journal, concurrency=self.concurrency, accounts=self.accounts)
             self._opened[name] = Metered(inner, self.tags, self.spent)
         return self._opened[name], name
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import ssl
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from exegete import explainers, llm, scorers, simulators
 from exegete.datastore.importing import ImportSpec, import_parquet
 from exegete.datastore.workspace import Workspace
+from exegete.llm import names
 from tests.agent import planted
 from tests.agent.harness import Runner
 
@@ -21,6 +25,16 @@ def _one_tls_context() -> Iterator[None]:
     context = ssl.create_default_context()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", lambda *_, **__: context)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _entry_points_once() -> Iterator[None]:
+    """Installed packages are searched for further methods once, and not several times a job."""
+    once = functools.cache(entry_points)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (explainers, llm, names, scorers, simulators):
+            patch.setattr(module, "entry_points", once)
         yield
 
 

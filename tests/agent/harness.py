@@ -86,6 +86,8 @@ class Runner:
         self.workspace = workspace
         self.llm = FunctionLLM(competently)
         self.messages: list[str] = []
+        self.heard: Callable[[str], None] = lambda message: None
+        """Called with every new message of a job."""
         patch.setattr(os, "fsync", lambda file: None)  # most of a small job's time; nothing is killed here
         self._patch = patch
 
@@ -99,6 +101,7 @@ class Runner:
     def _listen(self, progress: Progress) -> None:
         if progress.message and progress.message not in self.messages:
             self.messages.append(progress.message)
+            self.heard(progress.message)
 
     def outcome(self, feature: int) -> dict[str, Any]:
         """The row of one feature in the view `labels`."""

@@ -73,7 +73,12 @@ def wait_until(reached: Callable[[], object], process: subprocess.Popen[str] | N
 
 HOLDER = """
 import duckdb, sys, time
-con = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
+con = None
+while con is None:
+    try:
+        con = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
+    except duckdb.IOException:  # a job is writing just now
+        time.sleep(0.001)
 con.execute("BEGIN"); con.execute("SELECT count(*) FROM store.outcomes")
 print("held", flush=True)
 time.sleep(60)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import threading
+import signal
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -43,27 +44,26 @@ def test_a_shell_left_open_delays_and_loses_nothing(
     undisturbed(features="0-12", concurrency=2)
     monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
     monkeypatch.setattr("exegete.agent.recorder.FLUSH_EVERY_S", 0.05)
-    holders: list[int] = []
-    with contextlib.ExitStack() as stack:
+    holders: list[subprocess.Popen[str]] = []
 
-        def hold(how: str) -> None:
-            holder = stack.enter_context(held_open(workspace.labels, how))
-            holders.append(holder.pid)
-            threading.Timer(0.5, holder.kill).start()
+    def release(message: str) -> None:
+        for holder in holders:
+            if f"held open by process {holder.pid}" in message:
+                holder.kill()
+                holder.wait()
+
+    with contextlib.ExitStack() as stack:
 
         def answer(request: Request) -> str:
             if not holders and statuses(workspace):  # some features are written down: somebody opens the file
-                hold("reading")
-            elif len(holders) == 1 and len(run.llm.asked) > 80:  # after the first has left
-                with contextlib.suppress(WorkspaceBusy):
-                    statuses(workspace)
-                    hold("writing")
+                holders.append(stack.enter_context(held_open(workspace.labels, "reading")))
+            elif len(holders) == 1 and holders[0].poll() is not None:
+                holders.append(stack.enter_context(held_open(workspace.labels, "writing")))
             return competently(request)
 
+        run.heard = release
         report = run(answer, features="0-12", concurrency=2)
-    assert len(holders) == 2
-    for pid in holders:
-        assert any(f"held open by process {pid}" in message for message in run.messages)
+        assert [holder.returncode for holder in holders] == [-signal.SIGKILL] * 2, "both were named"
     assert (report.left, report.interrupted) == (0, False)
     assert results(workspace) == results(undisturbed.workspace)
 

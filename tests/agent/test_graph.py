@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from exegete import explainers
 from exegete.agent import strategy
+from exegete.datastore.records import Evidence, Label, Plan
 from exegete.datastore.splits import split_of
+from exegete.explainers.explainer import Attempt
 from exegete.llm import Request
 from tests.agent import competent, planted
 from tests.agent.competent import WRONG, proposals
-from tests.agent.harness import Answer, Runner, competently, first, purpose
+from tests.agent.harness import Answer, Runner, competently, first, purpose, rows
 from tests.agent.planted import CLASS, DEAD, SCARCE, TRUTH
 from tests.provider import Said
 
@@ -108,6 +111,27 @@ def test_a_revision_with_nothing_new_ends_the_search(run: Runner, said: list[str
     assert (found["label"], found["rounds"], found["candidates"]) == (PART, 1, 1)
     assert found["score"] is not None
     assert run.llm.count("revise") == (2 if isinstance(said, str) else 1), "asked again only if unreadable"
+
+
+class Stubborn:
+    """An explainer of another package that knows one label, and calls it a revision."""
+
+    name, plan = "stubborn@1", Plan()
+
+    async def explain(self, evidence: Evidence, k: int) -> list[Label]:
+        return [Label(evidence.feature, PART, self.name)]
+
+    async def revise(self, evidence: Evidence, attempts: Sequence[Attempt], k: int) -> list[Label]:
+        return [Label(evidence.feature, PART, self.name, 1)]
+
+
+def test_a_label_is_tried_once(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an explainer says, a label that was tried is no revision; it has one trial and one report."""
+    monkeypatch.setitem(explainers.EXPLAINERS, "stubborn", f"{__name__}:Stubborn")
+    run(explainer="stubborn", simulator="sparse", features=str(CLASSY), rounds=5)
+    found = run.outcome(CLASSY)
+    assert (found["author"], found["candidates"], found["rounds"]) == ("stubborn@1", 1, 1)
+    assert len(rows(run.workspace, "SELECT * FROM scores")) == 1 + 2
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,14 @@ def test_each_split_is_shown_for_its_own_purpose_only(run: Runner) -> None:
     own = {key: n for key, n in questions.items() if key[1] != competent.WRONG}
     assert set(own.values()) == {1}
     assert len(own) > 500
+    on_report_excerpts: Counter[str] = Counter()
+    for (split, label, _), n in questions.items():
+        on_report_excerpts[label] += n * (split == "report")
     question = "SELECT * FROM scores WHERE split = 'report' AND scorer LIKE 'simulation%'"
-    scored = Counter(row["feature_index"] for row in rows(run.workspace, question))
+    scores = rows(run.workspace, question)
+    for label in chosen:
+        assert on_report_excerpts[label] == sum(row["n_asked"] for row in scores if row["label"] == label)
+    scored = Counter(row["feature_index"] for row in scores)
     for row in rows(run.workspace, "SELECT * FROM labels"):
         looks = int(row["feature_index"] in planted.ALIVE)
         assert (row["report_looks"], scored[row["feature_index"]]) == (looks, looks)

@@ -84,7 +84,7 @@ def test_killed_at_random_moments(
     """
     begin, total = len(server.ledger), len(list(records(uninterrupted.journal)))
     rng = random.Random(20)
-    moments = sorted(rng.sample(range(5, total - 5), KILLS))
+    moments = sorted(rng.sample(range(5, total - 25), KILLS))
     arguments = words(workspace, server.url, name="night", concurrency=CONCURRENCY)
     kept: list[tuple[int, set[str]]] = []
     for moment in moments:

@@ -103,7 +103,7 @@ def test_beside_a_running_job(cli: Cli, workspace: Workspace) -> None:
 
     The job loses nothing by it.
     """
-    with ProviderServer(lambda asked: competent.answer(asked.turns[0][1]), delay_s=0.04) as server:
+    with ProviderServer(lambda asked: competent.answer(asked.turns[0][1]), delay_s=0.06) as server:
         arguments = words(workspace, server.url, name="night", concurrency=2, features="0-11")
         with running(arguments, "from exegete.agent import recorder\nrecorder.FLUSH_EVERY_S = 0.2") as job:
             wait_until(lambda: len(server.ledger) >= 10, job)

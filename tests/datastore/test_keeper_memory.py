@@ -49,14 +49,14 @@ def test_counts_are_bounded(keeper: Keeper) -> None:
 
 @pytest.mark.slow
 def test_memory_is_bounded(keeper: Keeper) -> None:
-    """A stream five times as long takes no more memory: not a kilobyte a batch, which is what a leak of
+    """A stream four times as long takes no more memory: not a kilobyte a batch, which is what a leak of
     empty arrays would cost."""
     tracemalloc.start()
     try:
-        feed(keeper, 0, 3000, size=2)
+        feed(keeper, 0, 1500, size=2)
         early = tracemalloc.get_traced_memory()[0]
-        feed(keeper, 3000, 12_000, size=2)
+        feed(keeper, 1500, 4000, size=2)
         late = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert late - early < 6000 * 100  # bytes; 6,000 batches
+    assert late - early < 2000 * 100  # bytes; 2,000 batches

@@ -321,7 +321,7 @@ store = Store(path)
 if room:
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, resource.RLIM_INFINITY))
 for i in range(10_000):
-    rows = [{"key": f"{i:05d}-{j:03d}" * 20, "model": "m", "finish": "stop"} for j in range(200)]
+    rows = [{"key": f"{i:05d}-{j:03d}" * 80, "model": "m", "finish": "stop"} for j in range(200)]
     try:
         store.insert({"calls": rows})
     except WorkspaceError as error:
@@ -357,7 +357,7 @@ def test_full_disk(tmp_path: Path) -> None:
     """The same on a small disk of its own."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("no permission to mount a small disk")
     try:

@@ -16,8 +16,9 @@ from exegete.datastore.records import Context, Evidence, Excerpt, Label
 from exegete.errors import LeakageError
 from exegete.explainers import build
 from exegete.explainers.hygiene import MAX_LENGTH, clean, same_label, why_refused
-from exegete.explainers.lexical import LexicalExplainer
-from exegete.simulators.grammar import render
+from exegete.explainers.lexical import LexicalExplainer, written
+from exegete.explainers.lexical_selection import Choice
+from exegete.simulators.grammar import Clause, Pattern, render
 from exegete.simulators.grammar_reading import parse
 from exegete.simulators.lexical import levels_of
 from tests.explainers.lexical_corpus import FEATURE, Noise, Rule, activations, evidence, passages
@@ -149,6 +150,35 @@ def test_order_and_history_change_nothing(rule: Rule) -> None:
     again = explained(replace(shown, activating=tuple(activating), quiet=tuple(quiet)), explainer=used)
     assert again == first
     assert explained(shown, explainer=used) == first
+
+
+def test_ties_are_broken_by_what_is_said() -> None:
+    """Words with the same evidence are named in one order, whichever was seen first."""
+    names = ("delta", "alpha", "echo", "bravo")
+    excerpts = [
+        Excerpt(Context(i, "d", 0, (f" {name}",)), np.ones(1, np.float32), "top", 1.0)
+        for i, name in enumerate(names)
+    ]
+    quiet = (Excerpt(Context(9, "d", 0, (" x", " y", " z")), np.zeros(3, np.float32), "quiet", 1.0),)
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        for rename in (order, [0, 1, 2, 3]):
+            activating = tuple(
+                replace(excerpts[i], context=replace(excerpts[i].context, id=n))
+                for i, n in zip(order, rename, strict=True)
+            )
+            shown = Evidence(FEATURE, "explain", activating, quiet, "word", 1.0)
+            labels = [label.text for label in explained(shown)]
+            assert labels == ['words such as "echo", "alpha", "bravo", "delta"']
+
+
+def test_labels_are_cut_to_what_may_be_kept() -> None:
+    """Where a rule gets too long in writing, the clauses chosen last are left out."""
+    clauses = [Clause(Pattern("word", f"{letter}" * 40)) for letter in "abcdefghij"]
+    choices = [Choice(n, clause, 1.0) for n, clause in enumerate(clauses)]
+    text = written(choices)
+    assert len(text) <= MAX_LENGTH < len(text) + 44
+    assert [c.pattern.text[0] for c in parse(text).clauses] == ["a", "b", "c", "d", "e", "f"]
+    assert written([Choice(0, Clause(Pattern("word", "a" * 400)), 1.0)]) == ""
 
 
 def test_fewer_candidates_are_the_first_ones() -> None:

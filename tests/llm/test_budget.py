@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exegete.errors import BudgetSpent, LLMStop, LLMUnavailable, UsageError
-from exegete.llm import Account, Budget, Journal, Reply, Request, open_llm, parse
+from exegete.llm import Account, Budget, Journal, Reply, Request, ambiguous_calls, open_llm, parse
 from exegete.llm.account import account_key
 from exegete.llm.budget import Amount, Budgeted
 from exegete.llm.failure import CallFailed
@@ -169,6 +169,7 @@ def test_no_budget(caps: dict[str, float]) -> None:
         Budget(**caps)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["usd", "tokens"])
 def test_at_concurrency_512(tmp_path: Path, unit: str) -> None:
     """Against a real server, 512 at once, with failures: its bill is within the cap, and close to it."""
@@ -180,15 +181,15 @@ def test_at_concurrency_512(tmp_path: Path, unit: str) -> None:
         budget = Budget(usd=usd) if unit == "usd" else Budget(tokens=tokens)
         accounts = {account_key(parse(name)): Account(512, first=512)}
 
-        async def main() -> list[object]:
+        async def main() -> tuple[list[object], int]:
             with Journal(tmp_path) as journal:
                 llm = open_llm(name, journal=journal, accounts=accounts, prices=prices, budget=budget)
                 calls = (llm.complete(asked(n, name)) for n in range(1000))
                 outcomes = await asyncio.gather(*calls, return_exceptions=True)
                 await llm.close()
-                return list(outcomes)
+                return list(outcomes), ambiguous_calls(llm)
 
-        outcomes = asyncio.run(main())
+        outcomes, ambiguous = asyncio.run(main())
         stopped = [one for one in outcomes if isinstance(one, BudgetSpent)]
         assert stopped
         billed_usd = sum(e["input_tokens"] * 1.0 + e["output_tokens"] * 4.0 for e in server.ledger) / 1e6
@@ -197,7 +198,7 @@ def test_at_concurrency_512(tmp_path: Path, unit: str) -> None:
         assert billed_tokens <= budget.spent_tokens
         spent, cap = (budget.spent_usd, usd) if unit == "usd" else (budget.spent_tokens, tokens)
         assert 0.95 * cap <= spent <= cap
-        assert budget.ambiguous == 5
+        assert budget.ambiguous == ambiguous >= 5  # a busy machine loses more connections than it was told to
         assert server.peak >= (400 if unit == "usd" else 150)
 
 

@@ -116,6 +116,7 @@ def test_strengths_and_neighbours() -> None:
 def test_phrases() -> None:
     """All words of a phrase are meant where it comes, and so are the pieces a word falls into."""
     assert simulated('"such as"', "such as this, such") == [10, 10, 0, 0]
+    assert simulated('"such as"', "such is such as") == [0, 0, 10, 10]
     assert simulated('"don\'t"', "don ' t don") == [10, 10, 10, 0]
     assert simulated('"don\'t"', "I don't") == [0, 10]
     assert simulated('"x" after "such as"; "such as" before "y"', "such as x such as y") == [

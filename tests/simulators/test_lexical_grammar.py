@@ -112,6 +112,7 @@ def test_a_label_reads_as_english() -> None:
         ('"a" or "b" preceded by "c"', '"a" after "c", "b" after "c"'),
         ('"a" followed by numbers', '"a" before numbers'),
         ('"large", but not "large" after "too"', 'the word "large"; not "large" after "too"'),
+        ('not "a"; "b", "c"', 'words such as "b", "c"; not "a"'),
         ('"up" (slightly). "down"', 'the word "down" (strong); "up" (weak)'),
         ("speed, not size", 'forms of "speed"; not forms of "size"'),
         ("-ing forms of verbs", 'forms of "verbs", words ending in "-ing"'),

@@ -233,8 +233,8 @@ def test_again(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
     names = {manifest.name}
     others: list[dict[str, Any]] = [
         {"seed": 1}, {"top": 5}, {"sample": 21}, {"quiet": 25}, {"context": 15}, {"polarity": "+"},
-        {"features": (0, 3)}, {"tokens": 700}, {"firing_quantile": 0.9}, {"shuffle": True},
-        {"site": "blocks.1.hook_attn_out"},
+        {"features": (0, 3)}, {"tokens": 700}, {"firing_quantile": 0.9}, {"calibration": 13},
+        {"shuffle": True}, {"site": "blocks.1.hook_attn_out"},
     ]  # fmt: skip
     for other in others:
         found, made, _ = run(subject, corpus, replace(SPEC, **other), tmp_path)
