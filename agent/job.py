@@ -18,6 +18,7 @@ from exegete.agent.rows import Case
 from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
 from exegete.agent.state import CaseState
+from exegete.agent.tags import at_work_on
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.records import FeatureId, Verdict
 from exegete.datastore.store import Store
@@ -105,7 +106,7 @@ class Job:
                 await models.check()
                 store = Store(self._workspace.labels)
                 run = register_run(store, parts, "job", self._spec.name)
-                models.tags["run"] = run
+                models.tags.run = run
                 todo, left = self._todo(store, run, evidence)
                 recorder = Recorder(store, run, evidence.name, models.journal, self._say)
                 try:
@@ -190,6 +191,7 @@ class Job:
 
     async def _case(self, graph: Any, feature: FeatureId) -> CaseState | None:
         """Run one case; None when it should be tried again in another sitting."""
+        at_work_on(feature)
         try:
             state: CaseState = await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
         except LLMStop as error:

@@ -11,6 +11,7 @@ from exegete import explainers, scorers, simulators
 from exegete.agent.examiner import Examiner
 from exegete.agent.nodes import Nodes
 from exegete.agent.spec import JobSpec
+from exegete.agent.tags import Tags
 from exegete.datastore.evidence import AgentEvidence, ReportEvidence
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import Split
@@ -35,7 +36,7 @@ class Models:
     workspace: Workspace
     concurrency: int
     spent: Spent = field(default_factory=Spent)
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Tags = field(default_factory=Tags)
     journal: Journal | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
     """What each provider's account bears, shared by all models that are billed to it."""

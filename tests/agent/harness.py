@@ -20,6 +20,7 @@ from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.llm import Reply, Request
 from tests.agent import competent
+from tests.agent.planted import TRUTH
 from tests.provider import Said
 
 Answer = Callable[[Request], str | Said]
@@ -54,6 +55,13 @@ def first(request: Request) -> str:
 def purpose(request: Request) -> str:
     """propose, revise or simulate."""
     return competent.purpose_of(first(request))
+
+
+def about(request: Request) -> int:
+    """The feature a competent model's label says a request is about; -1 for a label of none."""
+    prompt = first(request)
+    label = competent.label_of(prompt) if purpose(request) == "simulate" else competent.explain(prompt)
+    return {label: feature for feature, label in TRUTH.items()}.get(label, -1)
 
 
 class FunctionLLM:

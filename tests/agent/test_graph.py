@@ -17,7 +17,7 @@ from exegete.explainers.explainer import Attempt
 from exegete.llm import Request
 from tests.agent import competent, planted
 from tests.agent.competent import WRONG, proposals
-from tests.agent.harness import Answer, Runner, competently, first, purpose, rows
+from tests.agent.harness import Answer, Runner, about, competently, first, purpose, rows
 from tests.agent.planted import CLASS, DEAD, SCARCE, TRUTH
 from tests.provider import Said
 
@@ -44,13 +44,6 @@ def saying(proposed: str, *revisions: list[str] | str) -> Answer:
         return said if isinstance(said, str) else json.dumps(proposals(*said))
 
     return answer
-
-
-def about(request: Request) -> int:
-    """The feature a competent model's label says a request is about; -1 for a label of none."""
-    prompt = first(request)
-    label = competent.label_of(prompt) if purpose(request) == "simulate" else competent.explain(prompt)
-    return {label: feature for feature, label in TRUTH.items()}.get(label, -1)
 
 
 def test_a_dead_feature_leaves_at_once(run: Runner) -> None:

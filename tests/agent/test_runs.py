@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from exegete.agent.spec import digest_of
+from exegete.datastore.records import STATUSES
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError
 from exegete.llm import Request
 from tests.agent import competent, planted
-from tests.agent.harness import Runner, competently, first, purpose, results, rows, statuses
+from tests.agent.harness import Runner, about, competently, first, purpose, results, rows, statuses
 from tests.provider import Said
 
 
@@ -58,6 +60,19 @@ def test_other_parameters_under_an_old_name_are_refused(run: Runner) -> None:
             run(**({"features": "6,7", "name": "night"} | changed))
         assert f"'night' was started with other parameters ({named} changed)" in str(caught.value)
     assert (results(run.workspace), run.llm.asked) == (before, [])
+
+
+def test_every_call_says_what_it_was_for(run: Runner) -> None:
+    """Each reply is one row of `calls`, with its run, purpose and feature, those of simulations too."""
+    run(features="8,9", candidates=1, name="night")
+    calls = rows(run.workspace, "SELECT * FROM calls")
+    assert len({row["key"] for row in calls}) == len(calls)
+    assert {row["run"] for row in calls} == {"night"}
+    asked = Counter((str(about(request)), purpose(request)) for request in run.llm.asked)
+    assert Counter((row["feature"], row["purpose"]) for row in calls) == asked
+    assert asked.keys() == {(f, kind) for f in ("8", "9") for kind in ("propose", "simulate")}
+    run(features="8,9", candidates=1, name="again", threshold=0.6)
+    assert rows(run.workspace, "SELECT * FROM calls") == calls, "what the journal answers is no new call"
 
 
 def test_the_same_parameters_go_on_and_do_nothing_twice(run: Runner) -> None:
@@ -164,6 +179,7 @@ def test_rows_are_sane(run: Runner) -> None:
     run(competently)
     found = {row["feature_index"]: row for row in rows(run.workspace, "SELECT * FROM labels")}
     assert sorted(found) == list(planted.FEATURES)
+    assert {row["status"] for row in found.values()} <= set(STATUSES)
     for feature, label in planted.TRUTH.items():
         row = found[feature]
         assert (row["status"], row["label"]) == ("accepted", label)

@@ -179,6 +179,7 @@ def test_review(labelled: Cli) -> None:
     assert accepted.out.startswith(f"feature {first}: accepted, ")
     edited = labelled("review", "edit", 8, "--text", "a better label")
     assert edited.out.startswith("feature 8: accepted, a better label\n")
+    assert "exegete score --feature 8 --label" in edited.out
     rejected = labelled("review", "reject", 9, "--reason", "too broad")
     assert rejected.out.startswith("feature 9: rejected, ")
     assert len(facts(labelled("review", "--json"))) == len(waiting) - len(
@@ -297,4 +298,6 @@ def test_help_is_there_for_every_command(cli: Cli) -> None:
     ):
         ended = cli(*words, "--help")
         assert (ended.code, ended.err) == (0, "")
-        assert f"Usage: {' '.join(['exegete', *words])}" in ended.out
+        usage = ended.out.partition("\n")[0]  # begins with the program's name, which is pytest's here
+        assert usage.startswith("Usage: ")
+        assert f" {' '.join([*words, '[OPTIONS]'])}" in usage

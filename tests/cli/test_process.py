@@ -43,6 +43,11 @@ def test_mistakes(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout) == (code, "")
         assert re.fullmatch(r"exegete: [^\n]+\n", done.stderr)
+    environment = os.environ | {"EXEGETE_WORKSPACE": "there"}
+    done = subprocess.run(
+        [exegete, "status"], cwd=tmp_path, capture_output=True, env=environment, check=False
+    )
+    assert (done.returncode, b"exegete: there does not exist" in done.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 

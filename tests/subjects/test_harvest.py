@@ -32,6 +32,7 @@ from exegete.subjects.corpora import open_corpus
 from exegete.subjects.harvest import harvest, windows
 from exegete.subjects.huggingface import HuggingFaceSubject, open_subject
 from exegete.subjects.spec import HarvestSpec, Progress
+from tests.subjects.tiny import WORDS
 
 Subjects = dict[str, HuggingFaceSubject]
 SPEC = HarvestSpec(
@@ -50,12 +51,11 @@ SPEC = HarvestSpec(
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 documents of 5 to 45 words, no two alike."""
+    """60 documents of 9 to 60 words that end with their number; no two contexts are alike."""
     rng = np.random.default_rng(0)
-    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "unlocking", "déjà", "vu"]
-    words += ["said", "it's", "fine", "12", "(twice)", "…"]
+    words = [*WORDS] * 4 + ["unlocking", "déjà", "it's", "(twice)", "…"]
     path = tmp_path_factory.mktemp("corpus") / "c.jsonl"
-    texts = [" ".join(rng.choice(words, int(rng.integers(5, 45))).tolist()) for _ in range(60)]
+    texts = [" ".join([*rng.choice(words, int(rng.integers(9, 60))), str(100 + i)]) for i in range(60)]
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     return path
 
@@ -158,6 +158,7 @@ def test_as_brute_force(kind: str, subjects: Subjects, corpus: Path, tmp_path: P
     manifest, made, said = run(subject, corpus, SPEC, tmp_path)
     windows = brute(subject, corpus, SPEC)
     assert made
+    assert len({tuple(w.ids) for w in windows}) == len(windows)
     file = EvidenceFile(tmp_path / f"{manifest.name}.duckdb")
     assert file.tokens == sum(len(w.ids) for w in windows) == said[-1].tokens
     assert file.contexts_by_split == {s: sum(w.split == s for w in windows) for s in SPLITS}
@@ -242,7 +243,7 @@ def test_again(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
         names.add(found.name)
     text = tmp_path / "text" / corpus.name
     text.parent.mkdir()
-    text.write_text(corpus.read_text(encoding="utf-8").replace("quick", "swift"), encoding="utf-8")
+    text.write_text(corpus.read_text(encoding="utf-8").replace("quick", "dog"), encoding="utf-8")
     names.add(run(subject, text, SPEC, tmp_path)[0].name)
     names.add(run(subjects["bert"], corpus, SPEC, tmp_path)[0].name)
     assert len(names) == len(others) + 3
@@ -267,7 +268,7 @@ def test_the_same_bytes(subjects: Subjects, corpus: Path, tmp_path: Path) -> Non
     assert len(set(keys[0]) ^ set(keys[2])) <= 0.02 * len(keys[0])
 
 
-@pytest.mark.parametrize("tokens", [300, 500, 701])
+@pytest.mark.parametrize("tokens", [700, 900, 1101])
 def test_budget(tokens: int, subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
     """A harvest stops with the context in which the budget runs out."""
     manifest, _, said = run(subjects["gpt2"], corpus, replace(SPEC, tokens=tokens), tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
@@ -30,17 +30,27 @@ TEXT = (
 )
 
 
+WORDS = ("the", "quick", "fox", "jump", "lazy", "dog", "unlock", "ing", "moment", "able", "twice", "said")
+"""Words and pieces that a tokenizer knows whole; anything else is spelt."""
+
+
 def byte_level(bos: bool = False) -> PreTrainedTokenizerFast:
-    """GPT-2's kind: bytes, leading spaces marked; with a first token when asked, as Llama 3's."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<s>", "<pad>"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([TEXT] * 4, trainer)
+    """GPT-2's kind: bytes, leading spaces marked; with a first token when asked, as Llama 3's.
+
+    Its vocabulary is written down, and not trained: training breaks ties differently from run to run.
+    """
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", *sorted(splitter.alphabet())])}
+    merges: list[tuple[str, str]] = []
+    for word in (*WORDS, *(f" {word}" for word in WORDS)):
+        first, *rest = list(splitter.pre_tokenize_str(word)[0][0])
+        for letter in rest:
+            if (first, letter) not in merges:
+                merges.append((first, letter))
+            first += letter
+            vocabulary.setdefault(first, len(vocabulary))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = splitter
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
@@ -52,12 +62,13 @@ def byte_level(bos: bool = False) -> PreTrainedTokenizerFast:
 
 def word_piece() -> PreTrainedTokenizerFast:
     """BERT's kind: lower case, accents stripped, pieces, and a token at either end."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = sorted({letter for letter in TEXT.lower() if not letter.isspace()} | set("aeiouy0123456789"))
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    known += [*WORDS, *(f"##{word}" for word in WORDS)]
+    vocabulary = {token: i for i, token in enumerate(known)}
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([TEXT.replace("日本語", "日 本")] * 4, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")]
     )
@@ -74,7 +85,7 @@ def model_of(kind: str) -> Any:
     """A model with random weights, wide enough apart that sites differ, in eval mode."""
     torch.manual_seed(0)
     usual = {
-        "vocab_size": 320,
+        "vocab_size": 400,
         "hidden_size": WIDTH,
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
@@ -83,7 +94,7 @@ def model_of(kind: str) -> Any:
         "initializer_range": 0.5,
     }
     gpt2 = {
-        "vocab_size": 320,
+        "vocab_size": 400,
         "n_embd": WIDTH,
         "n_layer": LAYERS,
         "n_head": HEADS,

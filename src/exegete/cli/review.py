@@ -81,7 +81,12 @@ def edit(
 ) -> None:
     """Replace a label by your own, and accept that."""
     _record(workspace, feature, "edit", text, reviewer, harvest)
-    out.print(f'its score is not known yet: exegete score --feature {feature} --label "…"', style="dim")
+    side = " --polarity -" if feature.endswith("-") else ""
+    out.print(
+        f'its score is not known yet: exegete score --feature {feature.rstrip("+-")}{side} --label "…"',
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 @app.command("reject")
