@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +36,11 @@ def demo(
     here = place(space.root.resolve())
     out.print(f"\neverything is in {here}/ ({time.monotonic() - began:.0f} s). Next:", soft_wrap=True)
     first = "SELECT feature_index, label, score FROM labels WHERE status = 'accepted' ORDER BY score DESC"
+    program = "exegete" if shutil.which("exegete") else place(Path(sys.argv[0]).resolve())
     for what, command in (
-        ("ask", f'exegete sql -w {here} "{first}"'),
-        ("review", f"exegete review -w {here}"),
-        ("LLM", f"exegete label -w {here} --explainer highlight --llm openai:NAME --limit 8"),
+        ("ask", f'{program} sql -w {here} "{first}"'),
+        ("review", f"{program} review -w {here}"),
+        ("LLM", f"{program} label -w {here} --explainer highlight --llm openai:NAME --limit 8"),
     ):
         out.print(f"  {what:7}{command}", soft_wrap=True)
     raise typer.Exit(code)
