@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DUCKDB_1 := $(VENV)/duckdb-1
 STAMP := $(VENV)/installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check soak format bench clean
 
 demo: $(STAMP)
 	$(BIN)/exegete demo
@@ -20,6 +20,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Tests that need a quiet machine.
+soak: $(STAMP)
+	$(BIN)/pytest -m soak
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -10,11 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exegete.datastore.workspace import Workspace
+from tests.agent import competent
 from tests.agent.harness import SMALL
+from tests.provider import ProviderServer
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 """Longest that anything here is waited for."""
+
+
+@contextmanager
+def competent_server(delay_s: float = 0.0) -> Iterator[ProviderServer]:
+    """A provider that answers as a competent model does, after a moment."""
+    server = ProviderServer(lambda asked: competent.answer(asked.turns[0][1]), delay_s=delay_s)
+    # On a busy machine a client may reuse a connection in the very moment an impatient server closes it:
+    # its retry would be billed twice.
+    server._server.config.timeout_keep_alive = 600
+    with server:
+        yield server
 
 
 def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:

@@ -13,14 +13,10 @@ from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
 from exegete.llm import Request
 from tests.agent import competent, planted
 from tests.agent.harness import Runner, competently, results, rows, run_job, statuses
-from tests.provider import Act, Asked, ProviderServer
+from tests.agent.processes import competent_server
+from tests.provider import Act
 
 KEY = "sk-canary-1234567890"
-
-
-def answer(asked: Asked) -> str:
-    """As a competent model."""
-    return competent.answer(asked.turns[0][1])
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +53,7 @@ def check_the_outage(workspace: Workspace, caught: LLMUnavailable, cause: str) -
 
 def test_a_server_that_goes_down(workspace: Workspace) -> None:
     """With retries, and sixteen calls at once; when it is back the same command finishes the run."""
-    with ProviderServer(answer) as server:
+    with competent_server() as server:
         given = {"llm": f"openai:m@{server.url}/v1", "features": "4-12"}
         server.acts += [Act(status=503)] * 10_000
         with pytest.raises(LLMUnavailable) as caught:
@@ -120,7 +116,7 @@ def test_a_refused_key_stops_at_once(workspace: Workspace, monkeypatch: pytest.M
     """401: one sentence without the key, no retries, nothing recorded as failed, the key in no file."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     echo = {"error": {"message": f"Incorrect API key provided: {KEY}", "type": "invalid_request_error"}}
-    with ProviderServer(answer) as server:
+    with competent_server() as server:
         server.acts += [Act(status=401, body=echo)] * 100
         with pytest.raises(LLMStop) as caught:
             run_job(workspace, llm=f"openai:m@{server.url}/v1", concurrency=4)

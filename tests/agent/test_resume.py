@@ -15,25 +15,19 @@ import pytest
 
 from exegete.datastore.workspace import Workspace
 from exegete.llm.record import records
-from tests.agent import competent
 from tests.agent.harness import results, rows, run_job, statuses
-from tests.agent.processes import LIMIT_S, running, wait_until, words
-from tests.provider import Act, Asked, ProviderServer
+from tests.agent.processes import LIMIT_S, competent_server, running, wait_until, words
+from tests.provider import Act, ProviderServer
 
 CONCURRENCY = 6
 KILLS = 5
 
 
-def answer(asked: Asked) -> str:
-    """As a competent model."""
-    return competent.answer(asked.turns[0][1])
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[ProviderServer]:
     """A provider with a ledger of its own, in a process that no test kills."""
-    with ProviderServer(answer, delay_s=0.01) as running_server:
-        yield running_server
+    with competent_server(delay_s=0.01) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +82,17 @@ def test_killed_at_random_moments(
     arguments = words(workspace, server.url, name="night", concurrency=CONCURRENCY)
     kept: list[tuple[int, set[str]]] = []
     for moment in moments:
+        started = len(server.ledger)
         with running(arguments) as job:
             wait_until(lambda moment=moment: len(server.ledger) - begin >= moment, job)
             time.sleep(rng.uniform(0, 0.04))
             job.send_signal(signal.SIGKILL)
             assert job.wait(LIMIT_S) == -signal.SIGKILL
         settle(server)
-        paid, known = billed(server, begin), journalled(workspace)
-        assert set(known) <= set(paid)
-        assert len(set(paid) - set(known)) <= CONCURRENCY, "paid, lost, and not in flight"
-        kept.append((len(server.ledger), set(known)))
+        known = set(journalled(workspace))
+        assert known <= set(billed(server, begin))
+        assert len(set(billed(server, started)) - known) <= CONCURRENCY, "paid, lost, and not in flight"
+        kept.append((len(server.ledger), known))
     assert statuses(workspace).total() < 20, "killed before the end"
     run_job(workspace, llm=f"openai:m@{server.url}/v1", name="night")
     for position, known in kept:
@@ -126,6 +121,7 @@ recorder.Recorder._insert_calls = dying
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_killed_during_a_flush(
     server: ProviderServer, workspace: Workspace, uninterrupted: Workspace
 ) -> None:
