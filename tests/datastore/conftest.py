@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,9 @@ def evidence(seen: list[Seen], tmp_path_factory: pytest.TempPathFactory) -> Iter
     file = build(tmp_path_factory.mktemp("evidence"), seen, SIZES)
     yield file
     file.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a labels file may be made."""
+    return tmp_path / "labels.duckdb"

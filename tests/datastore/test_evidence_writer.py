@@ -191,6 +191,38 @@ def test_a_killed_write_is_never_seen(tmp_path: Path, when: str) -> None:
     assert space.harvests() == ["h"]
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from exegete.datastore.evidence_writer import Slot, write_evidence
+from exegete.errors import WorkspaceError
+from tests.datastore.corpus import SIZES, stream
+from tests.datastore.streams import keep
+
+path, kept = Path(sys.argv[1]), keep(stream(), SIZES)
+for limit in (1000, 20_000, 100_000, 300_000, 500_000, resource.RLIM_INFINITY):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_evidence(path, {"seed": 0}, [Slot(i, "+", 0.0) for i in range(6)], kept)
+        print("made", flush=True)
+    except WorkspaceError as error:
+        print(len(list(path.parent.iterdir())), error, flush=True)
+"""
+
+
+def test_full(tmp_path: Path) -> None:
+    """Wherever in its making a file can grow no further, that is one sentence; the folder stays as it was."""
+    command = [sys.executable, "-c", FULL, str(tmp_path / "h.duckdb")]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    *refused, made = done.stdout.splitlines()
+    assert made == "made"
+    assert len(refused) == 5
+    assert all(line.startswith("0 the evidence file h.duckdb could not be written") for line in refused)
+    assert all("make room" in line for line in refused)
+    assert {p.name for p in tmp_path.iterdir()} == {"h.duckdb", "h.json"}
+
+
 def test_a_leftover_of_the_same_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: list[Seen]
 ) -> None:

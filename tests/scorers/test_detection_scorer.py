@@ -6,7 +6,6 @@ import asyncio
 
 import numpy as np
 import pytest
-from scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 from sklearn import metrics
 
 from exegete.datastore.records import Evidence, Excerpt, Floats, Score
@@ -14,6 +13,7 @@ from exegete.errors import LeakageError
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.simulation import SimulationScorer
 from exegete.simulators.remembered import Remembered
+from tests.scorers.scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 
 
 def score(shown: Evidence, predict: Predict, n_boot: int = 500, n_perm: int = 199) -> Score:

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scorer_fakes import FEATURE, LABEL, FakeSimulator, evidence, faithful
 
 from exegete.datastore.records import Context, Evidence, Excerpt
 from exegete.scorers.reading import Reading, read
 from exegete.simulators.simulator import Simulation
+from tests.scorers.scorer_fakes import FEATURE, LABEL, FakeSimulator, evidence, faithful
 
 
 def reading(shown: Evidence, simulator: FakeSimulator, seed: int = 0) -> Reading:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from scorer_fakes import like, ragged
 from statsmodels.stats.weightstats import DescrStatsW
 
 from exegete.scorers.resampling import (
@@ -25,6 +24,7 @@ from exegete.scorers.resampling import (
     share_at_least,
 )
 from exegete.scorers.statistics import Array, Paired, correlation, moments, pair, pearson
+from tests.scorers.scorer_fakes import like, ragged
 
 SIZES = (4, 9, 1, 7)
 

@@ -7,12 +7,12 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
-from scorer_fakes import FakeSimulator, evidence, faithful
 
 from exegete import scorers
 from exegete.errors import UsageError
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.simulation import SimulationScorer
+from tests.scorers.scorer_fakes import FakeSimulator, evidence, faithful
 
 SIMULATOR = FakeSimulator(evidence(), faithful)
 

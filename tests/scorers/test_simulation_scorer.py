@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 
 from exegete.datastore.records import Evidence, Excerpt, Floats, Score
 from exegete.errors import LeakageError
 from exegete.scorers.simulation import SimulationScorer
+from tests.scorers.scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 
 
 def score(shown: Evidence, predict: Predict, seed: int = 0, n_boot: int = 500, n_perm: int = 199) -> Score:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from scorer_fakes import like, ragged
 from sklearn.linear_model import LinearRegression
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -19,6 +18,7 @@ from exegete.scorers.statistics import (
     pair,
     pearson,
 )
+from tests.scorers.scorer_fakes import like, ragged
 
 
 def made(seed: int, n: int = 12, share: float = 0.5) -> Paired:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scorer_fakes import FEATURE, LABEL
 
 from exegete.datastore.records import Score
 from exegete.scorers.verdict import decide, decimals, with_interval
+from tests.scorers.scorer_fakes import FEATURE, LABEL
 
 GOOD = Score(
     scorer="simulation@1(fake@1)",
