@@ -121,7 +121,6 @@ recorder.Recorder._insert_calls = dying
 
 
 @pytest.mark.slow
-@pytest.mark.soak
 def test_killed_during_a_flush(
     server: ProviderServer, workspace: Workspace, uninterrupted: Workspace
 ) -> None:
