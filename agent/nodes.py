@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from exegete.agent import strategy
 from exegete.agent.examiner import Examiner
 from exegete.agent.state import CaseState, Trial
+from exegete.agent.tags import at_stage
 from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.records import Evidence, Label, Plan, Score, Verdict
 from exegete.errors import NoReadableReply
@@ -74,6 +75,7 @@ class Nodes:
         Raises:
             NoReadableReply: it had none.
         """
+        at_stage("propose")
         evidence = self.evidence.explain(state["feature"], self.explainer.plan)
         labels = await self.explainer.explain(evidence, self.candidates)
         if not labels:
@@ -82,6 +84,7 @@ class Nodes:
 
     async def trial(self, state: CaseState) -> CaseState:
         """Score the pending labels on the refine split, and find each one's worst mistakes there."""
+        at_stage("trial")
         evidence = self.evidence.refine(state["feature"], self.plan)
         tried = [(label, await self.scorer.score(label, evidence)) for label in state["pending"]]
         attempts = [await self._attempt(label, score, evidence) for label, score in tried]
@@ -100,6 +103,7 @@ class Nodes:
 
     async def revise(self, state: CaseState) -> CaseState:
         """Show the explainer what went wrong, and ask for better labels; those already tried are dropped."""
+        at_stage("revise")
         evidence = self.evidence.explain(state["feature"], self.explainer.plan)
         known = {attempt.label.text for attempt in state["attempts"]}
         try:
@@ -114,6 +118,7 @@ class Nodes:
 
     async def report(self, state: CaseState) -> CaseState:
         """Freeze the label with the best refine score, and have it examined on the report split."""
+        at_stage("report")
         verdict, scores = await self.examiner.examine(state["attempts"][0].label)
         return {"verdict": verdict, "scores": scores}
 

@@ -21,7 +21,7 @@ from exegete.scorers.multiplicity import q_values
 
 FLUSH_EVERY_S = 1.5
 _CALLS_AT_ONCE = 10_000
-"""Records of the journal read at a time: a sitting begins with all of them."""
+"""Entries of the journal read at a time: a sitting begins with all of them."""
 
 
 class Recorder:
@@ -41,7 +41,7 @@ class Recorder:
             store: the labels file.
             run: the run's name.
             harvest: the harvest's name.
-            journal: its new records become rows of `calls`; None when no model is asked.
+            journal: its new entries become rows of `calls`; None when no model is asked.
             on_wait: told, in words, when the file is held by another process.
         """
         self._store, self._run, self._harvest, self._on_wait = store, run, harvest, on_wait
@@ -117,15 +117,16 @@ class Recorder:
         _write_q_values(con, self._run)
 
     def _insert_calls(self, con: duckdb.DuckDBPyConnection) -> str:
-        """Rows of the journal's new records; the position to go on from once they are committed."""
+        """Rows of the journal's new entries; the position to go on from once they are committed."""
         if self._journal is None:
             return ""
-        position, records = self._position, self._journal.records(self._position)
-        while some := list(islice(records, _CALLS_AT_ONCE)):
-            keys = [record["key"] for record in some]
+        position, entries = self._position, self._journal.entries(self._position)
+        while some := list(islice(entries, _CALLS_AT_ONCE)):
+            rows = [call_row(entry) for entry in some]
+            keys = [row["key"] for row in rows]
             known = con.execute("SELECT key FROM store.calls WHERE key IN (SELECT unnest(?))", [keys])
             there = {row[0] for row in known.fetchall()}
-            insert_rows(con, "calls", [call_row(r) for r in some if r["key"] not in there])
+            insert_rows(con, "calls", [row for row in rows if row["key"] not in there])
             position = str(some[-1]["next"])
         return position
 

@@ -13,6 +13,12 @@ from exegete.datastore.records import Excerpt, FeatureId, Label, Score, Verdict
 
 Tables = dict[str, list[dict[str, Any]]]
 
+_OF_REPLY = (
+    *("served_by", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
+    *("usd", "prices", "batch", "latency_s", "attempts"),
+)
+"""Columns of `calls` that a reply has by the same name."""
+
 
 def now() -> datetime:
     """UTC, without a zone: how the labels file keeps time."""
@@ -31,11 +37,13 @@ class Case:
 
     state: CaseState
     summary: FeatureSummary
+    made_at: datetime | None = None
+    """When it was finished, UTC without a zone; None: now."""
 
 
 def case_rows(run: str, harvest: str, case: Case) -> Tables:
     """All rows of a finished case: its labels, scores, outcome and shown examples."""
-    state, made_at = case.state, now()
+    state, made_at = case.state, case.made_at or now()
     verdict = state["verdict"]
     trials, scores = state.get("trials", ()), state.get("scores", ())
     tables: Tables = {"labels": [], "scores": [], "outcomes": [], "examples": []}
@@ -129,26 +137,27 @@ def feature_rows(file: EvidenceFile) -> Tables:
     return {"harvests": [harvest], "features": features}
 
 
-def call_row(record: dict[str, Any]) -> dict[str, Any]:
-    """A row of `calls` from a record of the journal."""
-    tags, reply = record.get("tags") or {}, record["reply"]
+AMBIGUOUS = "ambiguous"
+"""How a call ended that was sent and never answered: maybe completed, maybe billed, never a score."""
+
+
+def call_row(entry: dict[str, Any]) -> dict[str, Any]:
+    """A row of `calls` from an entry of the journal: a reply, or a call that was lost."""
+    tags, reply = entry.get("tags") or {}, entry.get("reply") or {}
+    lost = "lost" in entry
     return {
-        "key": record["key"],
+        "key": f"{entry['lost']}@{entry['next']}" if lost else entry["key"],
         "run": tags.get("run"),
         "feature": tags.get("feature"),
+        "stage": tags.get("stage"),
         "purpose": tags.get("purpose"),
-        "model": record["model"],
-        "served_by": reply.get("served_by"),
-        "prompt": record.get("prompt_version"),
-        "sample": record.get("sample"),
-        "finish": reply["finish"],
-        "input_tokens": reply.get("input_tokens"),
-        "output_tokens": reply.get("output_tokens"),
-        "cached_tokens": reply.get("cached_tokens"),
-        "usd": reply.get("usd"),
-        "latency_s": reply.get("latency_s"),
-        "attempts": reply.get("attempts"),
-        "made_at": datetime.fromisoformat(record["at"]).astimezone(UTC).replace(tzinfo=None),
+        "model": entry["model"],
+        "prompt": entry.get("prompt_version"),
+        "sample": entry.get("sample"),
+        "finish": AMBIGUOUS if lost else reply["finish"],
+        **{name: reply.get(name) for name in _OF_REPLY},
+        "most_usd": entry.get("most_usd") if lost else None,
+        "made_at": datetime.fromisoformat(entry["at"]).astimezone(UTC).replace(tzinfo=None),
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
+from datetime import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from exegete.datastore.records import Plan, Unit
 from exegete.errors import JobError
@@ -17,8 +19,8 @@ from exegete.errors import JobError
 class JobSpec(BaseModel):
     """Parameters of a labelling job, by the names they have on the command line and in a job file.
 
-    Whatever is here decides results and is hashed into the run's digest, except `name`, `limit` and
-    `concurrency`, which say only what the run is called and how much of it to do at once.
+    Whatever is here decides results and is hashed into the run's digest, except what says only how the run is
+    called, how much of it is done now, and what that may cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,24 @@ class JobSpec(BaseModel):
     """Stop after this many features; the run can be gone on with."""
     concurrency: int = Field(16, ge=1, le=1024)
     """Features, and calls, in flight at once."""
+    budget: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Dollars the run may cost, all its sittings together."""
+    budget_tokens: int | None = Field(None, ge=1)
+    """Input and output tokens the run may take, all its sittings together."""
+    prices: Path | None = None
+    """A file of prices that goes before the built-in table."""
+    batch: bool = False
+    """Ask models by their providers' batch APIs: cheaper, and within a day instead of at once."""
+    until: time | None = None
+    """Local time of day, such as "07:00", at which no further feature is started."""
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _time_of_day(cls, value: object) -> object:
+        """Hours and minutes, and nothing else that could be taken for a time."""
+        if isinstance(value, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", value):
+            raise ValueError("write a time of day such as 07:00")
+        return value
 
     @property
     def simulator_name(self) -> str:
@@ -87,8 +107,8 @@ class JobSpec(BaseModel):
         return self.model_dump(mode="json", exclude=_OPERATIONAL) | resolved
 
 
-_OPERATIONAL = {"name", "limit", "concurrency"}
-"""What says only how a run is called and how much of it to do at once."""
+_OPERATIONAL = {"name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"}
+"""What says only how a run is called, how much of it is done now, and what that may cost."""
 
 
 def digest_of(parameters: dict[str, Any]) -> str:
@@ -124,4 +144,5 @@ def read_spec(file: Path | None, given: dict[str, Any]) -> JobSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise JobError(f"job parameter {where} = {first['input']!r} can't be used: {first['msg']}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise JobError(f"job parameter {where} = {first['input']!r} can't be used: {why}") from None

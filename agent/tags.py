@@ -1,7 +1,7 @@
-"""What calls to a model are made for: a run, and the feature whose case is at work.
+"""What calls to a model are made for: a run, the feature whose case is at work, and its stage.
 
 A simulator is handed a label and contexts, and does not know the feature; who made the call is told by the
-context (in the sense of `contextvars`) that each case runs in.
+context (in the sense of `contextvars`) that each case, and each step of one, runs in.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from exegete.datastore.records import FeatureId
 
 _at_work: ContextVar[str] = ContextVar("feature", default="")
+_stage: ContextVar[str] = ContextVar("stage", default="")
 
 
 def at_work_on(feature: FeatureId) -> None:
@@ -19,8 +20,13 @@ def at_work_on(feature: FeatureId) -> None:
     _at_work.set(str(feature))
 
 
+def at_stage(stage: str) -> None:
+    """Say which step of the case asks models from here on, for as long as that step lasts."""
+    _stage.set(stage)
+
+
 class Tags(Mapping[str, str]):
-    """The tags of a call made here and now: "run", and "feature" in a case."""
+    """The tags of a call made here and now: "run", and in a case "feature" and "stage"."""
 
     def __init__(self) -> None:
         self.run = ""
@@ -36,4 +42,5 @@ class Tags(Mapping[str, str]):
         return len(self._now())
 
     def _now(self) -> dict[str, str]:
-        return {name: value for name, value in (("run", self.run), ("feature", _at_work.get())) if value}
+        now = (("run", self.run), ("feature", _at_work.get()), ("stage", _stage.get()))
+        return {name: value for name, value in now if value}

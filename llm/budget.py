@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 
 from exegete.errors import BudgetSpent, LLMError, LLMUnavailable, UsageError
 from exegete.llm.failure import CallFailed
@@ -36,7 +37,7 @@ class Amount:
 
 
 class Budget:
-    """What one sitting of a job may spend; shared by all its models."""
+    """What a job may spend; shared by all its models."""
 
     def __init__(self, usd: float | None = None, tokens: int | None = None) -> None:
         """Set the caps.
@@ -59,9 +60,19 @@ class Budget:
         """Requests without a reply that are counted as spent."""
         self.unreported = 0
         """Replies that did not say what they used, counted at the most they can have cost."""
-        self._reserved_usd: list[float] = []
+        self._reserved_usd = Fraction(0)  # exact, so that nothing is left over when all is settled
         self._reserved_tokens = 0
         self._line: deque[tuple[Amount, asyncio.Future[None]]] = deque()
+
+    def count(self, amount: Amount) -> None:
+        """Count what was spent before, in earlier sittings of the same run."""
+        self.spent_usd += amount.usd
+        self.spent_tokens += amount.tokens
+
+    def hold(self, most: Amount) -> None:
+        """Put aside what an earlier sitting has ordered already, whether or not it fits."""
+        self._reserved_usd += Fraction(most.usd)
+        self._reserved_tokens += most.tokens
 
     async def reserve(self, most: Amount) -> None:
         """Put the most a request can cost aside, waiting for others to settle if need be.
@@ -81,7 +92,7 @@ class Budget:
 
     def settle(self, reserved: Amount, spent: Amount) -> None:
         """Replace a reservation by what was spent."""
-        self._reserved_usd.remove(reserved.usd)
+        self._reserved_usd -= Fraction(reserved.usd)
         self._reserved_tokens -= reserved.tokens
         self.spent_usd += spent.usd
         self.spent_tokens += spent.tokens
@@ -95,9 +106,8 @@ class Budget:
                 why = self._passed_by(most, 0.0, 0)
                 if why is not None:
                     turn.set_exception(BudgetSpent(why))
-                elif self._passed_by(most, sum(self._reserved_usd), self._reserved_tokens) is None:
-                    self._reserved_usd.append(most.usd)
-                    self._reserved_tokens += most.tokens
+                elif self._passed_by(most, float(self._reserved_usd), self._reserved_tokens) is None:
+                    self.hold(most)
                     turn.set_result(None)
                 else:
                     return
@@ -112,16 +122,80 @@ class Budget:
         if self.usd is not None and usd > self.usd:
             return (
                 f"the next call can cost up to ${most.usd:.4f}, and ${self.spent_usd:.4f} of the budget of "
-                f"${self.usd:g} is spent: what is finished is kept; run the same command with a new budget "
-                "to go on"
+                f"${self.usd:g} is spent: what is finished is kept; run the same command with a higher "
+                "budget to go on"
             )
         if self.tokens is not None and tokens > self.tokens:
             return (
                 f"the next call can take up to {most.tokens:,} tokens, and {self.spent_tokens:,} of the "
                 f"budget of {self.tokens:,} are spent: what is finished is kept; run the same command with a "
-                "new budget to go on"
+                "higher budget to go on"
             )
         return None
+
+
+class Tariff:
+    """What requests to one model count in a budget."""
+
+    def __init__(self, model: str, prices: Prices, budget: Budget, *, batch: bool = False) -> None:
+        """Look the model up.
+
+        Args:
+            model: canonical name.
+            prices: what it costs.
+            budget: may be shared with other models.
+            batch: are the requests made by the batch API? Where its price is not known, it is the full one.
+
+        Raises:
+            UsageError: there is a cap in dollars and the model's price is not known.
+        """
+        if budget.usd is not None and prices.find(model) is None:
+            raise UsageError(
+                f"no price is known for {model}, so a budget in dollars can't be kept: give its price in a "
+                "file of prices, or set a budget in tokens"
+            )
+        self.budget = budget
+        self._model = model
+        self._prices = prices
+        self._batch = batch
+
+    def most(self, input_tokens: int, output_tokens: int) -> Amount:
+        """The most a request can cost that has at most so many tokens.
+
+        Raises:
+            LLMUnavailable: the price of a request of this length is not known.
+        """
+        usd = self._most_usd(input_tokens, output_tokens)
+        if usd is None and self.budget.usd is not None:
+            raise LLMUnavailable(
+                f"{self._model}: no price is known for a request of up to {input_tokens:,} tokens"
+            )
+        return Amount(usd or 0.0, input_tokens + output_tokens)
+
+    def spent(self, reply: Reply, most: Amount) -> Amount:
+        """What a reply has cost; what it does not say counts at the most it can be."""
+        if reply.input_tokens is None or reply.output_tokens is None:
+            self.budget.unreported += 1
+            return most
+        usd = self._prices.cost(self._model, reply, batch=self._batch)
+        if usd is None:
+            usd = self._most_usd(reply.input_tokens, reply.output_tokens)
+        return Amount(most.usd if usd is None else usd, reply.input_tokens + reply.output_tokens)
+
+    def ambiguous(self, most: Amount) -> Amount:
+        """What a request that may have been billed counts as."""
+        self.budget.ambiguous += 1
+        return most
+
+    def _most_usd(self, input_tokens: int, output_tokens: int) -> float | None:
+        """The most so many tokens can cost; None when that is not known."""
+        usd, row = (
+            self._prices.most(self._model, input_tokens, output_tokens),
+            self._prices.find(self._model, input_tokens),
+        )
+        if usd is None or row is None or not self._batch or row.batch is None:
+            return usd
+        return usd * row.batch
 
 
 class Budgeted:
@@ -139,15 +213,9 @@ class Budgeted:
         Raises:
             UsageError: there is a cap in dollars and the model's price is not known.
         """
-        if budget.usd is not None and prices.find(model) is None:
-            raise UsageError(
-                f"no price is known for {model}, so a budget in dollars can't be kept: give its price in a "
-                "file of prices, or set a budget in tokens"
-            )
         self.inner = inner
         self.budget = budget
-        self._model = model
-        self._prices = prices
+        self._tariff = Tariff(model, prices, budget)
 
     async def complete(self, request: Request) -> Reply:
         """Send one request within the budget.
@@ -156,18 +224,18 @@ class Budgeted:
             BudgetSpent: it could pass the budget; it was not sent.
             LLMUnavailable: the price of a request of this length is not known; it was not sent.
         """
-        most = self._most(request)
+        most = self._tariff.most(most_tokens(request), request.max_tokens)
         await self.budget.reserve(most)
         spent = Amount(0.0, 0)
         try:
             reply = await self.inner.complete(request)
-            spent = self._spent(reply, most)
+            spent = self._tariff.spent(reply, most)
         except LLMError as error:
             if isinstance(error, CallFailed) and error.ambiguous:
-                spent = self._ambiguous(most)
+                spent = self._tariff.ambiguous(most)
             raise
         except BaseException:  # cancelled, mostly: it was on its way, and nobody will see what became of it
-            spent = self._ambiguous(most)
+            spent = self._tariff.ambiguous(most)
             raise
         finally:
             self.budget.settle(most, spent)
@@ -176,26 +244,3 @@ class Budgeted:
     async def close(self) -> None:
         """Close what is wrapped."""
         await self.inner.close()
-
-    def _most(self, request: Request) -> Amount:
-        """The most a request can cost."""
-        size = most_tokens(request)
-        usd = self._prices.most(self._model, size, request.max_tokens)
-        if usd is None and self.budget.usd is not None:
-            raise LLMUnavailable(f"{self._model}: no price is known for a request of up to {size:,} tokens")
-        return Amount(usd or 0.0, size + request.max_tokens)
-
-    def _spent(self, reply: Reply, most: Amount) -> Amount:
-        """What a reply has cost; what it does not say counts at the most it can be."""
-        if reply.input_tokens is None or reply.output_tokens is None:
-            self.budget.unreported += 1
-            return most
-        usd = self._prices.cost(self._model, reply)
-        if usd is None:
-            usd = self._prices.most(self._model, reply.input_tokens, reply.output_tokens)
-        return Amount(most.usd if usd is None else usd, reply.input_tokens + reply.output_tokens)
-
-    def _ambiguous(self, most: Amount) -> Amount:
-        """What a request that may have been billed counts as."""
-        self.budget.ambiguous += 1
-        return most

@@ -15,6 +15,8 @@ class Spent:
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the input, read from the provider's cache, as far as servers say so."""
     unreported: int = 0
     """Calls whose server did not say how many tokens they used."""
     from_journal: int = 0
@@ -50,6 +52,7 @@ class Metered:
             self.spent.unreported += 1
         self.spent.input_tokens += reply.input_tokens or 0
         self.spent.output_tokens += reply.output_tokens or 0
+        self.spent.cached_tokens += reply.cached_tokens or 0
         self.spent.usd += reply.usd or 0.0
         self.spent.unpriced += reply.usd is None
         return reply

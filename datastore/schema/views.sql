@@ -118,8 +118,9 @@ SELECT feature_index, polarity, rank, stratum, peak, weight, text, words, activa
 FROM store.examples;
 
 CREATE OR REPLACE VIEW calls AS
-SELECT run, feature, purpose, model, served_by, prompt, sample, finish, input_tokens, output_tokens,
-       cached_tokens, usd, latency_s, attempts, made_at AS called_at, key
+SELECT run, feature, stage, purpose, model, served_by, prompt, sample, finish, input_tokens, output_tokens,
+       cached_tokens, cache_write_tokens, usd, most_usd, prices, batch, latency_s, attempts,
+       made_at AS called_at, key
 FROM store.calls;
 
 CREATE OR REPLACE VIEW reviews AS
@@ -129,7 +130,8 @@ FROM store.reviews;
 CREATE OR REPLACE VIEW runs AS
 SELECT
     r.run, r.kind, r.harvest, r.digest, r.version, r.parameters, r.made_at AS started_at,
-    o.attempted, o.accepted, o.review, o.rejected, o.unscorable, o.dead, o.failed, o.finished_at
+    o.attempted, o.accepted, o.review, o.rejected, o.unscorable, o.dead, o.failed, o.finished_at,
+    c.calls, c.ambiguous, c.input_tokens, c.output_tokens, c.cached_share, c.usd, c.unpriced
 FROM store.runs r
 LEFT JOIN (
     SELECT run, count(*) AS attempted,
@@ -138,4 +140,12 @@ LEFT JOIN (
         count(*) FILTER (status = 'dead') AS dead, count(*) FILTER (status = 'failed') AS failed,
         max(made_at) AS finished_at
     FROM store.outcomes GROUP BY run
-) o ON o.run = r.run;
+) o ON o.run = r.run
+-- The share of input read from the provider's cache, over calls that say so. What a lost call cost nobody knows.
+LEFT JOIN (
+    SELECT run, count(*) FILTER (finish != 'ambiguous') AS calls, count(*) FILTER (finish = 'ambiguous') AS ambiguous,
+        CAST(sum(input_tokens) AS BIGINT) AS input_tokens, CAST(sum(output_tokens) AS BIGINT) AS output_tokens,
+        sum(cached_tokens) / nullif(sum(input_tokens) FILTER (cached_tokens IS NOT NULL), 0) AS cached_share,
+        sum(usd) AS usd, count(*) FILTER (usd IS NULL AND finish != 'ambiguous') AS unpriced
+    FROM store.calls GROUP BY run
+) c ON c.run = r.run;

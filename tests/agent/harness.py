@@ -19,6 +19,9 @@ from exegete.agent.spec import JobSpec
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.llm import Reply, Request
+from exegete.llm.abilities import Abilities, Ability
+from exegete.llm.abilities_file import remember
+from exegete.llm.size import likely_tokens
 from tests.agent import competent
 from tests.agent.planted import TRUTH
 from tests.provider import Said
@@ -77,7 +80,7 @@ class FunctionLLM:
         said = self.answer(request)
         if isinstance(said, str):
             said = Said(said)
-        return Reply(said.text, said.finish, "function", 10, 5, 0, 0.0)
+        return Reply(said.text, said.finish, "function", likely_tokens(request), len(said.text) // 4, 0, 0.0)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -139,7 +142,14 @@ def run_job(
 ) -> JobReport:
     """Run a job to its end."""
     spec = JobSpec(**(SMALL | parameters))
+    known_to_be_able(workspace, spec.llm)
     return asyncio.run(Job(workspace, spec, on_progress).run())
+
+
+def known_to_be_able(workspace: Workspace, model: str | None) -> None:
+    """Remember that a model takes schemas, so that a job makes no call but its own."""
+    if model is not None:
+        remember(workspace.root, Abilities(model, structured_output=Ability(True, "a test says so")))
 
 
 def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exegete.agent.spec import JobSpec, digest_of, read_spec
 from exegete.errors import JobError
 
-OPERATIONAL = {"name", "limit", "concurrency"}
+OPERATIONAL = {"name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"}
 
 EVERYTHING: dict[str, Any] = {
     "name": "night",
@@ -37,6 +37,11 @@ EVERYTHING: dict[str, Any] = {
     "window": 12,
     "limit": 13,
     "concurrency": 14,
+    "budget": 1.5,
+    "budget_tokens": 16,
+    "prices": "prices.toml",
+    "batch": True,
+    "until": "07:00:00",
 }
 """A value other than the default for every parameter there is."""
 
@@ -72,6 +77,11 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
         ("threshold = nan", "job parameter threshold = nan can't be used"),
         ('candidates = "many"', "job parameter candidates = 'many' can't be used"),
         ("rounds = -1", "job parameter rounds = -1 can't be used"),
+        ("budget = 0", "job parameter budget = 0 can't be used"),
+        ("budget = inf", "job parameter budget = inf can't be used"),
+        ("budget_tokens = 0", "job parameter budget_tokens = 0 can't be used"),
+        ('until = "7 o\'clock"', "job parameter until = \"7 o'clock\" can't be used"),
+        ('until = "25:00"', "job parameter until = '25:00' can't be used"),
         ("limit = 0", "job parameter limit = 0 can't be used"),
         ("window = 3", "job parameter window = 3 can't be used"),
         ('unit = "letter"', "job parameter unit = 'letter' can't be used"),

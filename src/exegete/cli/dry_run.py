@@ -1,0 +1,53 @@
+"""`exegete label --dry-run`: calls, tokens and dollars, before anything is spent."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from exegete.agent.spec import JobSpec
+from exegete.cli.show import out, plain_table, safe, to_json
+from exegete.datastore.workspace import Workspace
+from exegete.llm.prices import load_prices
+
+if TYPE_CHECKING:
+    from exegete.llm.estimate import Forecast
+
+
+def show_forecast(space: Workspace, spec: JobSpec, json: bool) -> None:
+    """Print what a job would take."""
+    from exegete.agent.forecast import ASSUMED, forecast  # langgraph takes a second to import
+
+    found = asyncio.run(forecast(space, spec, load_prices(spec.prices)))
+    if json:
+        out.print(to_json(asdict(found)), soft_wrap=True)
+        return
+    out.print(
+        f"dry run of {safe(found.run)}: {found.features:,} features left, {found.asking:,} of them to ask "
+        f"a model about; {found.rehearsed:,} were rehearsed",
+        soft_wrap=True,
+    )
+    if found.with_all_revisions.total.calls == 0:
+        out.print("no call would be made: this job needs no model, or nothing is left to do")
+        return
+    least, most = found.without_revisions, found.with_all_revisions
+    rows = [_row(stage.name, stage) for stage in most.stages if stage.calls]
+    rows.append(_row("total without revisions", least.total))
+    if most.total.calls > least.total.calls:
+        rows.append(_row(f"total with all {spec.rounds} revisions", most.total))
+    out.print(plain_table(("stage", "calls", "tokens in", "tokens out", "dollars", "at most"), rows))
+    out.print(f"tokens in: {most.method}; dollars by the prices of {safe(most.prices)}", soft_wrap=True)
+    assumed = [f"{purpose} {tokens}" for purpose, tokens in ASSUMED.items() if purpose not in found.measured]
+    lengths = f"assumed tokens a reply: {', '.join(assumed)}" if assumed else "the mean of earlier calls here"
+    out.print(f"tokens out: {lengths}; at most: every reply as long as it may be", soft_wrap=True)
+    if most.total.usd is None:
+        out.print("dollars are not known for every model: give prices with --prices FILE")
+    out.print("nothing was sent")
+
+
+def _row(name: str, forecast: Forecast) -> tuple[str, ...]:
+    """A line of the table."""
+    tokens = (forecast.input_tokens, forecast.output_tokens)
+    dollars = ("–" if usd is None else f"{usd:,.2f}" for usd in (forecast.usd, forecast.most_usd))
+    return (name, f"{forecast.calls:,}", *(f"{n:,}" for n in tokens), *dollars)

@@ -1,0 +1,120 @@
+"""A dry run against the real one: the same calls, about the same tokens, and nothing sent or recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exegete.agent.forecast import ASSUMED, Forecast, forecast
+from exegete.agent.spec import JobSpec
+from exegete.datastore.workspace import Workspace
+from exegete.errors import JobError
+from exegete.llm import Request
+from exegete.llm.prices import load_prices
+from tests.agent import competent
+from tests.agent.harness import SMALL, Runner, competently, purpose, rows
+
+
+def foresee(workspace: Workspace, **parameters: Any) -> Forecast:
+    """The forecast of a small job."""
+    spec = JobSpec(**(SMALL | parameters))
+    return asyncio.run(forecast(workspace, spec, load_prices(spec.prices)))
+
+
+def made(workspace: Workspace) -> Counter[str]:
+    """Calls made, by stage."""
+    return Counter(row["stage"] for row in rows(workspace, "SELECT stage FROM calls"))
+
+
+def always_two(request: Request) -> str:
+    """Two labels a proposal and two new ones a revision, all useless; simulations as a competent model's."""
+    if purpose(request) == "simulate":
+        return competently(request)
+    letters = {"propose": "ab", "revise": "cd"}[purpose(request)]
+    return json.dumps(competent.proposals(*(f'the word "zz{letter}"' for letter in letters)))
+
+
+def test_calls_and_tokens_of_a_job_without_revisions(run: Runner, workspace: Workspace) -> None:
+    """Call for call the same, by stage, and the same input but for the length of the labels."""
+    found = foresee(workspace, rounds=0)
+    run(always_two, rounds=0)
+    stages = {stage.name: stage.calls for stage in found.without_revisions.stages}
+    real = made(workspace)
+    assert [stages[name] for name in ("propose", "try proposals", "report")] == [
+        real[stage] for stage in ("propose", "trial", "report")
+    ]
+    (row,) = rows(workspace, "SELECT sum(input_tokens) AS n FROM calls")
+    assert found.without_revisions.total.input_tokens == pytest.approx(row["n"], rel=0.03)
+    assert found.with_all_revisions.total == found.without_revisions.total
+    assert found.features == 20
+    assert found.asking == real["propose"] < 20, "one is dead, and one has too few examples"
+
+
+def test_with_one_revision_the_larger_total_is_exact(run: Runner, workspace: Workspace) -> None:
+    """A job whose every feature is revised makes the calls of the larger total, and more than the smaller."""
+    found = foresee(workspace, rounds=1)
+    run(always_two, rounds=1)
+    least, most = found.without_revisions.total.calls, found.with_all_revisions.total.calls
+    assert least < made(workspace).total() == most
+    twice = {
+        stage.name: stage.calls
+        for stage in foresee(workspace, name="new", rounds=2).with_all_revisions.stages
+    }
+    once = {stage.name: stage.calls for stage in found.with_all_revisions.stages}
+    assert [twice[name] / once[name] for name in once] == [1, 1, 2, 2, 1]
+
+
+def test_nothing_is_sent_or_recorded(run: Runner, workspace: Workspace) -> None:
+    """No call, no journal entry, no run; not even a labels file where there is none."""
+    foresee(workspace, llm="openai:m@http://127.0.0.1:1/v1")
+    assert not workspace.labels.exists()
+    assert not list(workspace.journal.glob("*.jsonl*"))
+    assert not run.llm.asked
+
+
+def test_only_what_is_left_is_foreseen(run: Runner, workspace: Workspace) -> None:
+    """Features that are done count no more, and earlier calls say how long replies are."""
+    before = foresee(workspace, features="4-12", name="night")
+    assert before.measured == ()
+    run(features="4-12", name="night")
+    after = foresee(workspace, features="4-13", name="night")
+    assert (after.features, before.features) == (1, 9)
+    assert "simulate" in after.measured
+    (row,) = rows(
+        workspace,
+        "SELECT avg(output_tokens) AS n FROM calls WHERE purpose = 'simulate' AND finish = 'stop'",
+    )
+    report = next(stage for stage in after.without_revisions.stages if stage.name == "report")
+    assert report.output_tokens == report.calls * round(row["n"])
+    report = next(stage for stage in before.without_revisions.stages if stage.name == "report")
+    assert report.output_tokens == report.calls * ASSUMED["simulate"]
+
+
+def test_dollars(workspace: Workspace, tmp_path: Path) -> None:
+    """By the prices given, by hand; None where there is no price."""
+    file = tmp_path / "prices.toml"
+    file.write_text('version = "v"\n[[price]]\nmatch = ["openai:*"]\ninput = 3.0\noutput = 7.0\n')
+    total = foresee(workspace, llm="openai:m@http://127.0.0.1:1/v1", prices=file).without_revisions.total
+    assert total.usd == pytest.approx((3 * total.input_tokens + 7 * total.output_tokens) / 1e6, rel=1e-3)
+    assert total.most_usd == pytest.approx(
+        (3 * total.input_tokens + 7 * total.most_output_tokens) / 1e6, rel=1e-3
+    )
+    assert foresee(workspace, llm="openai:m@http://127.0.0.1:1/v1").without_revisions.total.usd is None
+
+
+def test_a_job_that_asks_nobody(workspace: Workspace) -> None:
+    """The lexical pair makes no call."""
+    found = foresee(workspace, explainer="lexical", llm=None)
+    assert found.with_all_revisions.total.calls == 0
+
+
+def test_an_explainer_of_another_form(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be rehearsed says so, and what to do instead."""
+    monkeypatch.setattr("exegete.agent.forecast.Proposals.model_dump_json", lambda self: '{"other": 1}')
+    with pytest.raises(JobError, match=r"can't be rehearsed.*--limit 5"):
+        foresee(workspace)
