@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from exegete.agent.events import EVENT, events_folder
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.evidence_writer import read_manifest, sha256_of
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
-from exegete.llm.lines import Position, intact, read_lines
-from exegete.llm.record import records
+from exegete.llm.lines import Position, intact, numbers, path_of, read_lines
+from exegete.llm.record import LOST, RECORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Finding:
 
 
 def check_workspace(root: Path) -> list[Finding]:
-    """Check a workspace's marker, evidence files, labels file and journal.
+    """Check a workspace's marker, evidence files, labels file, journal and decisions.
 
     Args:
         root: the workspace folder.
@@ -46,6 +48,7 @@ def check_workspace(root: Path) -> list[Finding]:
     if workspace.labels.exists():
         findings.append(_try("labels", lambda: _labels(workspace.labels)))
     findings.append(_try("journal", lambda: _journal(workspace.journal)))
+    findings.append(_try("decisions", lambda: _decisions(events_folder(workspace.labels))))
     running = workspace.running_job()
     findings.append(Finding("job", True, f"process {running} is running" if running else "none is running"))
     return findings
@@ -76,12 +79,34 @@ def _labels(path: Path) -> Finding:
 
 
 def _journal(folder: Path) -> Finding:
-    n = sum(1 for _ in records(folder))
-    damaged = sum(not intact(line) for _, line, _ in read_lines(folder, Position(1, 0)))
+    kinds, damaged = _lines(folder, RECORD, LOST)
+    segments = numbers(folder)
+    compressed = sum(not path_of(folder, number).exists() for number in segments)
+    found = f"{kinds[RECORD]:,} replies"
+    if compressed:
+        found += f", {compressed:,} of {len(segments):,} segments compressed"
+    if kinds[LOST]:
+        found += f", {kinds[LOST]:,} lost calls (sent, maybe billed, never answered)"
     if damaged:
-        return Finding(
-            "journal",
-            False,
-            f"{n:,} replies; {damaged:,} damaged lines, whose calls are made again if needed",
-        )
-    return Finding("journal", True, f"{n:,} replies")
+        found += f"; {damaged:,} damaged lines, whose calls are made again if needed"
+    return Finding("journal", not damaged, found)
+
+
+def _decisions(folder: Path) -> Finding:
+    kinds, damaged = _lines(folder, EVENT)
+    found = f"{kinds[EVENT]:,} events noted"
+    if damaged:
+        found += f"; {damaged:,} damaged lines: what they said is in labels.duckdb alone, keep a copy of it"
+    return Finding("decisions", not damaged, found)
+
+
+def _lines(folder: Path, *beginnings: bytes) -> tuple[Counter[bytes], int]:
+    """How many sealed lines of a folder begin in each way, and how many are damaged."""
+    kinds: Counter[bytes] = Counter()
+    damaged = 0
+    for _, line, _ in read_lines(folder, Position(1, 0)):
+        if intact(line):
+            kinds.update(beginning for beginning in beginnings if line.startswith(beginning))
+        else:
+            damaged += 1
+    return kinds, damaged

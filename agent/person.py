@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import duckdb
 
+from exegete.agent.events import note_rows
 from exegete.agent.parts import Models, open_parts, opened_evidence
-from exegete.agent.rows import label_row, now, score_row
+from exegete.agent.rows import Tables, label_row, now, score_row
 from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
 from exegete.agent.tags import at_work_on
@@ -87,10 +88,16 @@ def _keep(store: Store, run: str, harvest: str, label: Label, scores: Sequence[S
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
         where = "WHERE run = ? AND label_id = ?"
-        if not con.execute(f"SELECT 1 FROM store.labels {where}", known).fetchone():
-            insert_rows(con, "labels", labels)
+        known_label = con.execute(f"SELECT 1 FROM store.labels {where}", known).fetchone()
         there = con.execute(f"SELECT scorer, split FROM store.scores {where}", known).fetchall()
-        insert_rows(con, "scores", [row for row in rows if (row["scorer"], row["split"]) not in there])
+        new: Tables = {
+            "labels": [] if known_label else labels,
+            "scores": [row for row in rows if (row["scorer"], row["split"]) not in there],
+        }
+        for table, own in new.items():
+            insert_rows(con, table, own)
+        if any(new.values()):
+            note_rows(store, new)
 
     store.write(work)
 

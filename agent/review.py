@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import duckdb
+
+from exegete.agent.events import note_rows
 from exegete.agent.rows import label_id, now
 from exegete.datastore.records import FeatureId, Label, Polarity
-from exegete.datastore.store import Store
+from exegete.datastore.store import Store, insert_rows
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 from exegete.explainers.hygiene import clean, why_refused
@@ -71,5 +74,10 @@ def decide_as_person(
         "reviewer": reviewer,
         "made_at": now(),
     }
-    store.insert({"reviews": [review]})
+
+    def work(con: duckdb.DuckDBPyConnection) -> None:
+        insert_rows(con, "reviews", [review])
+        note_rows(store, {"reviews": [review]})
+
+    store.write(work)
     return store.read(f"SELECT * FROM labels WHERE {where}", known)[0]

@@ -7,11 +7,17 @@ import json
 import duckdb
 
 from exegete import __version__
+from exegete.agent.events import note_rows
 from exegete.agent.parts import Parts
 from exegete.agent.rows import feature_rows, now
 from exegete.agent.spec import digest_of
 from exegete.datastore.store import Store, insert_rows
 from exegete.errors import JobError
+
+
+def run_name(parts: Parts, kind: str, name: str | None) -> str:
+    """What a run is called: as it was named, or after its explainer and the digest of its parameters."""
+    return name or f"{parts.spec.explainer if kind == 'job' else kind}-{digest_of(parts.frozen())[:8]}"
 
 
 def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str:
@@ -25,7 +31,7 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
     """
     parameters = parts.frozen()
     digest = digest_of(parameters)
-    run = name or f"{parts.spec.explainer if kind == 'job' else kind}-{digest[:8]}"
+    run = run_name(parts, kind, name)
     known = store.read("SELECT digest, parameters FROM store.runs WHERE run = ?", [run])
     if known and known[0]["digest"] != digest:
         before = json.loads(known[0]["parameters"])
@@ -54,6 +60,7 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
                 insert_rows(con, table, rows)
         if not con.execute("SELECT 1 FROM store.runs WHERE run = ?", [run]).fetchone():
             insert_rows(con, "runs", [own])
+            note_rows(store, {"runs": [own]})
 
     store.write(work)
     return run

@@ -232,6 +232,6 @@ def _unusable(path: Path, error: Exception) -> WorkspaceError:
             f"{path} can't be opened ({text}): check its folder, its permissions and how many files are open"
         )
     return WorkspaceDamaged(
-        f"{path} can't be read ({text}): move it aside and run the jobs again; paid replies are in the "
-        "journal and are not asked for twice"
+        f"{path} can't be read ({text}): `exegete doctor --rebuild` makes it anew from the evidence, the "
+        "journal and what people decided, and asks no model anything"
     )

@@ -2,8 +2,11 @@
 
 workspace.json      what it is, and the version of its layout
 evidence/           immutable evidence files, one a harvest or import
-labels.duckdb       everything that changes (datastore/store.py)
+labels.duckdb       everything that changes (datastore/store.py), made of what is in the other folders
 journal/            every paid reply
+decisions/          what people decided, and what runs were asked to do
+batches/            batches at providers, while `--batch` is in use
+logs/               what commands did
 job.lock            held by the job that is running
 """
 
@@ -101,6 +104,11 @@ class Workspace:
     def journal(self) -> Path:
         """The folder of the call journal."""
         return self.root / "journal"
+
+    @property
+    def batches(self) -> Path:
+        """The folder of the log of batches."""
+        return self.root / "batches"
 
     def harvests(self) -> list[str]:
         """Names of all finished harvests and imports, oldest first."""

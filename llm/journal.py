@@ -1,7 +1,8 @@
 """The journal: every paid reply, on disk before anyone sees it.
 
-Only replies are stored (record.py says in which form): those cut, refused or filtered too, for they were paid
-for; failures never. Equal requests are paid for once, now and in every later run.
+Only replies answer requests (record.py says in which form they are stored): those cut, refused or filtered
+too, for they were paid for; failures never. Equal requests are paid for once, now and in every later run. Of
+a call that may have been paid for in vain a note is kept.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,18 @@ from types import TracebackType
 from typing import Any
 
 from exegete.llm.lines import Position, intact
-from exegete.llm.llm import LLM, Reply, Request
-from exegete.llm.record import RECORD, TEXT, line_of, record_of, records, shared_texts
+from exegete.llm.llm import Reply, Request
+from exegete.llm.record import (
+    RECORD,
+    TEXT,
+    entries,
+    line_of,
+    lost_of,
+    record_of,
+    records,
+    shared_texts,
+    without_keys,
+)
 from exegete.llm.segments import SEGMENT_BYTES, Segments
 
 log = logging.getLogger(__name__)
@@ -50,7 +61,7 @@ class Journal:
         self.folder = folder
         self.calls: dict[str, Call] = {}
         """Calls under way, by key: whoever else asks the same waits for the same reply."""
-        self._keep_messages = keep_messages
+        self.keep_messages = keep_messages
         self._index: dict[bytes, int] = {}
         self._texts: dict[bytes, int] = {}
         self._segments = Segments(folder, self._visit, segment_bytes=segment_bytes)
@@ -79,10 +90,13 @@ class Journal:
 
     def get(self, key: str) -> Reply | None:
         """The reply to a request, by the request's key, marked as journalled; None if there is none."""
+        record = self.record(key)
+        return None if record is None else Reply(**record["reply"], journalled=True)
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The record of a reply (record.py), by the request's key; None if there is none."""
         record = self._look_up(self._index, key)
-        if record is None or record["key"] != key:
-            return None
-        return Reply(**record["reply"], journalled=True)
+        return None if record is None or record["key"] != key else record
 
     def __contains__(self, key: object) -> bool:
         """Is there a reply to the request with this key?"""
@@ -98,22 +112,52 @@ class Journal:
         if self._segments.failure is not None:
             raise self._segments.failure
 
-    async def put(self, request: Request, reply: Reply) -> None:
-        """Store a reply; when this returns it is safe on disk. Cancelling the wait does not stop the writing.
+    async def put(self, request: Request, reply: Reply) -> Reply:
+        """Store a reply; see `store`.
+
+        Returns:
+            The reply as it was stored. It is what the caller has to see, now as in later runs.
+        """
+        record = await self.store(record_of(request, reply, self.keep_messages), shared_texts(request))
+        return replace(reply, text=record["reply"]["text"], served_by=record["reply"]["served_by"])
+
+    async def store(self, record: Mapping[str, Any], texts: Mapping[str, str]) -> Mapping[str, Any]:
+        """Store a record (by record.py) and the texts it shares, by digest; on return they are safe on disk.
+
+        Cancelling the wait does not stop the writing.
+
+        Returns:
+            The record as it was stored: keys that the server echoed are taken out of what it said.
 
         Raises:
             WorkspaceError: it could not be stored (disk full, for example).
         """
-        texts = {d: body for d, body in shared_texts(request).items() if _short(d) not in self._texts}
-        self._texts |= {_short(digest): _BEING_WRITTEN for digest in texts}
-        lines = [line_of({"text": digest, "body": body}) for digest, body in texts.items()]
-        future = self._segments.append([*lines, line_of(record_of(request, reply, self._keep_messages))])
-        future.add_done_callback(lambda done: self._indexed(request.key, list(texts), done))
+        record = without_keys(record)
+        new = {digest: body for digest, body in texts.items() if _short(digest) not in self._texts}
+        self._texts |= {_short(digest): _BEING_WRITTEN for digest in new}
+        lines = [line_of({"text": digest, "body": body}) for digest, body in new.items()]
+        future = self._segments.append([*lines, line_of(record)])
+        future.add_done_callback(lambda done: self._indexed(record["key"], list(new), done))
         await asyncio.wrap_future(future)
+        return record
 
     def records(self, start: str = "") -> Iterator[dict[str, Any]]:
         """All records since a position: see `records`."""
         return records(self.folder, start)
+
+    def lost(self, request: Request, why: str, most_usd: float | None) -> None:
+        """Note a call that was sent and gave no reply; nobody waits for the disk, and `close` does.
+
+        Args:
+            request: what was asked.
+            why: what happened; keys are taken out of it.
+            most_usd: the most it can have cost; None when that is not known.
+        """
+        self._segments.append([line_of(lost_of(request, why, most_usd))])
+
+    def entries(self, start: str = "") -> Iterator[dict[str, Any]]:
+        """All records and lost calls since a position: see `entries`."""
+        return entries(self.folder, start)
 
     def close(self) -> None:
         """Finish writing and let others in."""
@@ -156,103 +200,6 @@ class Call:
     def __init__(self, task: asyncio.Task[Reply]) -> None:
         self.task = task
         self.waiting = 0
-
-
-class Recorded:
-    """An LLM whose replies are in the journal before they are returned.
-
-    It belongs inside of whatever limits calls: a call then keeps its place until its reply is safe, so that a
-    slow disk slows down the buying, and no more replies can be lost at once than calls are allowed at once.
-    """
-
-    def __init__(self, inner: LLM, journal: Journal) -> None:
-        """Wrap an LLM; whoever opened the journal closes it."""
-        self.inner = inner
-        self.journal = journal
-
-    async def complete(self, request: Request) -> Reply:
-        """Make a call and store its reply.
-
-        Raises:
-            WorkspaceError: the reply could not be stored, or an earlier one could not and no call was made.
-            LLMError: as `inner` does.
-        """
-        self.journal.check()
-        reply = await self.inner.complete(request)
-        await self.journal.put(request, reply)
-        return reply
-
-    async def close(self) -> None:
-        """Close what is wrapped."""
-        await self.inner.close()
-
-
-class Journalled:
-    """An LLM whose replies are journalled, and which is never asked the same thing twice."""
-
-    def __init__(self, inner: LLM, journal: Journal) -> None:
-        """Wrap an LLM.
-
-        Args:
-            inner: asked for what the journal does not hold; its replies are stored here, unless a `Recorded`
-                in it already did.
-            journal: may be shared with other models. Whoever opened it closes it.
-        """
-        self.inner = inner
-        self.journal = journal
-
-    async def complete(self, request: Request) -> Reply:
-        """Answer from the journal, from a call already under way, or by a new call.
-
-        A caller that is cancelled leaves the call to those who share it; the last one to leave cancels it.
-
-        Raises:
-            WorkspaceError: the reply could not be stored, or an earlier one could not.
-            LLMError: as `inner` does, for all who share the call.
-        """
-        key = request.key
-        journalled = self.journal.get(key)
-        if journalled is not None:
-            return journalled
-        calls = self.journal.calls
-        call = calls.get(key)
-        shared = call is not None
-        if call is None:
-            call = calls[key] = Call(asyncio.create_task(self._pay(request)))
-            call.task.add_done_callback(lambda task: self._done(key, task))
-        call.waiting += 1
-        try:
-            reply = await asyncio.shield(call.task)
-        finally:
-            call.waiting -= 1
-            if call.waiting == 0 and not call.task.done():
-                self._forget(key, call.task)  # nobody may join a call that is being cancelled
-                call.task.cancel()
-        return replace(reply, journalled=True) if shared else reply
-
-    async def close(self) -> None:
-        """Close what is wrapped. The journal stays open for others."""
-        await self.inner.close()
-
-    async def _pay(self, request: Request) -> Reply:
-        """Make the call and see to it that its reply is stored."""
-        self.journal.check()
-        reply = await self.inner.complete(request)
-        if request.key not in self.journal:
-            await self.journal.put(request, reply)
-        return reply
-
-    def _done(self, key: str, task: asyncio.Task[Reply]) -> None:
-        """A call has ended."""
-        self._forget(key, task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not complain when every caller has left
-
-    def _forget(self, key: str, task: asyncio.Task[Reply]) -> None:
-        """Take a call off the list, unless another one has taken its place."""
-        call = self.journal.calls.get(key)
-        if call is not None and call.task is task:
-            del self.journal.calls[key]
 
 
 def _short(digest: str) -> bytes:

@@ -1,24 +1,31 @@
 """Sealed lines in numbered files: how the journal lies on disk, and reading it.
 
-    FOLDER/000001.jsonl      one JSON object a line; the last field "crc" is the CRC-32 of all before it
-    FOLDER/000002.jsonl      begun when the one before has grown past a limit
+    FOLDER/000001.jsonl.zst  a segment that is full, compressed (compressed.py) once the next one has begun
+    FOLDER/000002.jsonl      one JSON object a line; the last field "crc" is the CRC-32 of all before it
 
 Any JSON reader reads them; the checksum tells a line that was written from one that a bad disk made.
+Positions are those of the uncompressed file in either form. While a segment is there in both, the plain one
+counts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from exegete.errors import UsageError
+from exegete.llm.compressed import Compressed
 
 _SEAL_BYTES = len(',"crc":"00000000"}')
 _POSITION = re.compile(r"(\d+):(\d+)")
+_SEGMENT = re.compile(r"(\d{6,})\.jsonl(?:\.zst)?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,30 +68,70 @@ def read_lines(folder: Path, start: Position) -> Iterator[tuple[Position, bytes,
     """All lines from a position on, damaged ones too: (where it begins, the line, where the next one begins).
 
     A line without its end is left out at the end of the last file (it is being written, or was torn); in any
-    other file it is a damaged line like any other.
+    other file it is a damaged line like any other. Lines of a damaged frame of a compressed file come as
+    empty ones, each of them where the frame begins.
     """
-    files = numbers(folder)
-    for number in files:
-        if number < start.segment:
-            continue
+    last = max(numbers(folder), default=0)
+    # Not just the numbers a listing has: it can miss a file that is replaced by its other form meanwhile.
+    for number in range(max(1, start.segment), last + 1):
         offset = start.offset if number == start.segment else 0
-        with path_of(folder, number).open("rb") as file:
-            file.seek(offset)
-            for line in file:
-                if number == files[-1] and not line.endswith(b"\n"):
-                    break
-                here, offset = Position(number, offset), offset + len(line)
-                yield here, line, Position(number, offset)
+        for here, line, after in _lines(folder, number, offset):
+            if number == last and line and not line.endswith(b"\n"):
+                break
+            yield Position(number, here), line, Position(number, after)
+
+
+def _lines(folder: Path, number: int, offset: int) -> Iterator[tuple[int, bytes, int]]:
+    """Lines of one segment in whichever form it is there, with the offsets they have uncompressed."""
+    try:
+        plain = path_of(folder, number).open("rb")
+    except FileNotFoundError:
+        yield from _compressed_lines(compressed_path_of(folder, number), offset)
+        return
+    with plain:
+        plain.seek(offset)
+        for line in plain:
+            here, offset = offset, offset + len(line)
+            yield here, line, offset
+
+
+def _compressed_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes, int]]:
+    """Lines of a compressed segment; none if it is not there in this form either."""
+    try:
+        file = Compressed(path)
+    except FileNotFoundError:
+        return
+    with contextlib.closing(file):
+        for number, frame in enumerate(file.frames):
+            end = frame.first + frame.size
+            if end <= offset:
+                continue
+            content = file.content(number)
+            if content is None:
+                yield from repeat((frame.first, b"", end), frame.lines)
+                continue
+            here = max(offset, frame.first)
+            lines = io.BytesIO(content)
+            lines.seek(here - frame.first)
+            for line in lines:
+                yield here, line, here + len(line)
+                here += len(line)
 
 
 def path_of(folder: Path, number: int) -> Path:
-    """A segment's file."""
+    """A segment's file, plain."""
     return folder / f"{number:06d}.jsonl"
 
 
+def compressed_path_of(folder: Path, number: int) -> Path:
+    """A segment's file, compressed."""
+    return folder / f"{number:06d}.jsonl.zst"
+
+
 def numbers(folder: Path) -> list[int]:
-    """Numbers of the segments there are, in order."""
-    return sorted(int(path.stem) for path in folder.glob("[0-9]*.jsonl") if path.stem.isdecimal())
+    """Numbers of the segments there are, in order, whichever form they have."""
+    found = (_SEGMENT.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted({int(name[1]) for name in found if name})
 
 
 def last_line_start(file: int) -> int:

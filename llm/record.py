@@ -1,10 +1,16 @@
-"""Records of calls: what the journal keeps of a request and its reply.
+"""Records of calls: what the journal keeps of a request and its reply, or of a call whose reply was lost.
 
 One record a reply, one line a record (lines.py):
 
     {"key": …, "model": …, "prompt_version": …, "sample": …, "max_tokens": …, "temperature": …,
      "system": digest, "schema": digest or null, "messages": [[role, digest], …], "tags": {…},
      "reply": {text, finish, served_by, tokens, latency_s, attempts, usd, prices}, "at": UTC, "version": …}
+
+("most_input", the tokens that the words can have at most, stands in it only where the server did not say.)
+A call that was sent, may have been billed, and gave no reply leaves a line of another kind, one an attempt:
+
+    {"lost": key, "model": …, "prompt_version": …, "sample": …, "tags": {…}, "why": …,
+     "most_tokens": worst case, "most_usd": worst case or null, "at": UTC, "version": …}
 
 What was asked is stored by sha256. The texts behind the digests of `system` and `schema`, which thousands of
 requests share, are stored once each, as {"text": digest, "body": …}. Messages hold the corpus, are most of
@@ -26,22 +32,28 @@ from exegete import __version__
 from exegete.errors import WorkspaceError
 from exegete.llm.lines import Position, intact, read_lines
 from exegete.llm.llm import Reply, Request
+from exegete.llm.redact import hide_keys, redact
+from exegete.llm.size import most_tokens
 
 RECORD = b'{"key":"'
 """How a line with a record begins."""
 TEXT = b'{"text":"'
 """How a line with a shared text begins."""
+LOST = b'{"lost":"'
+"""How a line about a lost call begins."""
+_LONGEST_WHY = 300
 
 
-def records(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
-    """Records of a journal, in the order in which they were written; needs no lock.
+def entries(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
+    """Records and lost calls of a journal, in the order in which they were written; needs no lock.
 
     Args:
         folder: of the journal.
-        start: "next" of the last record seen; empty for all.
+        start: "next" of the last entry seen; empty for all.
 
     Yields:
-        Each record as stored, with "next": the position to go on from after it.
+        Each entry as stored (one of a reply has a "key" and a "reply", one of a lost call has "lost"), with
+        "next": the position to go on from after it.
 
     Raises:
         UsageError: `start` is no position.
@@ -49,17 +61,25 @@ def records(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
     """
     try:
         for _, line, after in read_lines(folder, Position.parse(start)):
-            if line.startswith(RECORD) and intact(line):
+            if line.startswith((RECORD, LOST)) and intact(line):
                 yield {**json.loads(line), "next": str(after)}
     except OSError as error:
         raise WorkspaceError(f"can't read the journal {folder}: {error.strerror}") from error
 
 
+def records(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
+    """Those entries that hold a reply; see `entries`."""
+    return (entry for entry in entries(folder, start) if "reply" in entry)
+
+
 def record_of(request: Request, reply: Reply, keep_messages: bool) -> Mapping[str, Any]:
-    """What is stored of a call. "key" comes first: opening a journal reads no further."""
-    stored = asdict(replace(reply, rates=None))
-    del stored["journalled"], stored["rates"]
-    record: dict[str, Any] = {
+    """What is stored of a call."""
+    return answered(asked_of(request, keep_messages), reply, most_tokens(request))
+
+
+def asked_of(request: Request, keep_messages: bool) -> dict[str, Any]:
+    """What is stored of a request. "key" comes first: opening a journal reads no further."""
+    asked: dict[str, Any] = {
         "key": request.key,
         "model": request.model,
         "prompt_version": request.prompt_version,
@@ -70,13 +90,50 @@ def record_of(request: Request, reply: Reply, keep_messages: bool) -> Mapping[st
         "schema": None if request.schema is None else _digest(_canonical(request.schema)),
         "messages": [[message.role, _digest(message.text)] for message in request.messages],
         "tags": dict(request.tags),
-        "reply": stored,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "version": __version__,
     }
     if keep_messages:
-        record["words"] = [message.text for message in request.messages]
+        asked["words"] = [message.text for message in request.messages]
+    return asked
+
+
+def answered(asked: Mapping[str, Any], reply: Reply, most_input: int) -> Mapping[str, Any]:
+    """What is stored of a call, when its request may be long gone.
+
+    Args:
+        asked: by `asked_of`.
+        reply: what came back.
+        most_input: tokens that the request can have at most.
+    """
+    stored = asdict(replace(reply, rates=None))
+    del stored["journalled"], stored["rates"]
+    record = {**asked, "reply": stored, "at": _now(), "version": __version__}
+    if reply.input_tokens is None or reply.output_tokens is None:
+        record["most_input"] = most_input
     return record
+
+
+def without_keys(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record with no key of this process in what the server said."""
+    reply = record["reply"]
+    text, served_by = hide_keys(reply["text"], reply["served_by"])
+    return {**record, "reply": {**reply, "text": text, "served_by": served_by}}
+
+
+def lost_of(request: Request, why: str, most_usd: float | None) -> Mapping[str, Any]:
+    """What is stored of an attempt that may have been billed and gave no reply."""
+    line = " ".join(redact(why).split())
+    return {
+        "lost": request.key,
+        "model": request.model,
+        "prompt_version": request.prompt_version,
+        "sample": request.sample,
+        "tags": dict(request.tags),
+        "why": line if len(line) <= _LONGEST_WHY else line[:_LONGEST_WHY] + "…",
+        "most_tokens": most_tokens(request) + request.max_tokens,
+        "most_usd": most_usd,
+        "at": _now(),
+        "version": __version__,
+    }
 
 
 def shared_texts(request: Request) -> dict[str, str]:
@@ -88,6 +145,11 @@ def shared_texts(request: Request) -> dict[str, str]:
 def line_of(record: Mapping[str, Any]) -> bytes:
     """Compact JSON in ASCII, so that a line is a line whatever a model wrote."""
     return json.dumps(record, separators=(",", ":")).encode("ascii")
+
+
+def _now() -> str:
+    """UTC, with its zone."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _canonical(schema: Mapping[str, Any]) -> str:

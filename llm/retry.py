@@ -8,7 +8,7 @@ It waits as long as the server asks (up to a cap), else exponentially with jitte
 of the request, so that a run's timing does not depend on the order in which calls happen to fail.
 
 No idempotency key exists: a call that timed out after it was sent may have been completed and billed. Such
-attempts are *ambiguous*: they are logged and counted.
+attempts are *ambiguous*: they are logged, counted and told to whoever keeps account of them.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Retrying:
         attempts: int = ATTEMPTS,
         longest_wait_s: float = LONGEST_WAIT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        lost: Callable[[Request, CallFailed], None] | None = None,
     ) -> None:
         """Wrap an LLM.
 
@@ -62,6 +63,7 @@ class Retrying:
             attempts: calls of `inner` at most, the first included.
             longest_wait_s: longest wait before an attempt, whatever the server asks for.
             sleep: waits that many seconds; tests put their own here.
+            lost: told of each ambiguous attempt at once, before the next one.
         """
         self.inner = inner
         self.retried = 0
@@ -71,6 +73,7 @@ class Retrying:
         self._attempts = attempts
         self._longest_wait_s = longest_wait_s
         self._sleep = sleep
+        self._lost = lost
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request; the reply's `attempts` counts all requests sent for it.
@@ -86,46 +89,47 @@ class Retrying:
                 return await self.inner.complete(request)
             except CallFailed as failed:
                 failures.append(failed)
-                self._count(failed)
+                self._count(request, failed)
                 raise
 
         def wait_s(state: tenacity.RetryCallState) -> float:
             return self._wait_s(request, failures[-1], state.attempt_number)
 
+        def say(state: tenacity.RetryCallState) -> None:
+            self.retried += 1
+            _say(request, failures[-1], state)
+
         retrying = tenacity.AsyncRetrying(
             sleep=self._sleep,
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=wait_s,
-            retry=tenacity.retry_if_exception(_can_help),
-            before_sleep=self._say,
+            retry=tenacity.retry_if_exception(can_help),
+            before_sleep=say,
             reraise=True,
         )
         try:
             reply: Reply = await retrying(attempt)
         except CallFailed as failed:
-            raise _verdict(failed, len(failures)) from None
+            told, facts = _told(request, failed), _named(request, failed)
+            log.info("%s: given up", told, extra={**facts, "attempt": len(failures)})
+            raise verdict(failed, len(failures)) from None
         return replace(reply, attempts=reply.attempts + sum(failed.requests for failed in failures))
 
     async def close(self) -> None:
         """Close what is wrapped."""
         await self.inner.close()
 
-    def _count(self, failed: CallFailed) -> None:
+    def _count(self, request: Request, failed: CallFailed) -> None:
         """Remember an attempt that may have been billed."""
         if failed.ambiguous:
             self.ambiguous += 1
-            log.warning("%s: it may have been completed, and billed, all the same", failed)
-
-    def _say(self, state: tenacity.RetryCallState) -> None:
-        """Count and log a retry."""
-        self.retried += 1
-        error = state.outcome.exception() if state.outcome else None
-        log.info(
-            "attempt %d of a call failed, next in %.1f s: %s",
-            state.attempt_number,
-            state.upcoming_sleep,
-            error,
-        )
+            log.warning(
+                "%s: it may have been completed, and billed, all the same",
+                _told(request, failed),
+                extra=_named(request, failed),
+            )
+            if self._lost is not None:
+                self._lost(request, failed)
 
     def _wait_s(self, request: Request, failed: CallFailed, attempt: int) -> float:
         """Seconds to wait after a failed attempt (1 for the first)."""
@@ -137,7 +141,34 @@ class Retrying:
         return min(self._longest_wait_s, backoff * (0.5 + 0.5 * jitter))
 
 
-def _can_help(failed: BaseException) -> bool:
+def _say(request: Request, failed: CallFailed, state: tenacity.RetryCallState) -> None:
+    """Log a retry."""
+    log.info(
+        "%s: attempt %d failed, next in %.1f s",
+        _told(request, failed),
+        state.attempt_number,
+        state.upcoming_sleep,
+        extra={
+            **_named(request, failed),
+            "attempt": state.attempt_number,
+            "wait_s": state.upcoming_sleep,
+        },
+    )
+    log.debug("the server said: %s", failed.said or "nothing", extra=_named(request, failed))
+
+
+def _told(request: Request, failed: CallFailed) -> str:
+    """What failed, without the server's own words: they can repeat a prompt, and a log holds none."""
+    return str(failed) if failed.status is None else f"{request.model} answered {failed.status}"
+
+
+def _named(request: Request, failed: CallFailed) -> dict[str, object]:
+    """What a line of the log says by name of a failed call."""
+    tags = {name: request.tags[name] for name in ("run", "feature", "purpose") if name in request.tags}
+    return {**tags, "model": request.model, "status": failed.status}
+
+
+def can_help(failed: BaseException) -> bool:
     """Could another attempt succeed?"""
     if not isinstance(failed, CallFailed) or _hopeless(failed):
         return False
@@ -160,7 +191,7 @@ def _hopeless(failed: CallFailed) -> str | None:
     return None
 
 
-def _verdict(failed: CallFailed, attempts: int) -> LLMStop | LLMUnavailable:
+def verdict(failed: CallFailed, attempts: int) -> LLMStop | LLMUnavailable:
     """What is raised in the end for a call whose last attempt failed."""
     hopeless = _hopeless(failed)
     if hopeless:

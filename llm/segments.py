@@ -2,7 +2,7 @@
 
 A line is acknowledged after an fsync. One thread writes; whatever has come in while it was busy goes into its
 next write, so that any number of waiting lines cost one fsync. After a failed write the file is cut back to
-its last acknowledged line.
+its last acknowledged line. A segment that is full is compressed in the background (compressor.py).
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from exegete.errors import WorkspaceError
-from exegete.llm.lines import Position, intact, last_line_start, numbers, path_of, read_lines, seal
+from exegete.llm.compressor import Compressor, fsync_folder
+from exegete.llm.lines import (
+    Position,
+    compressed_path_of,
+    intact,
+    last_line_start,
+    numbers,
+    path_of,
+    read_lines,
+    seal,
+)
 from exegete.llm.lock import FolderLock
+from exegete.llm.readers import Readers
 
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 256 * 2**20
-_CHUNK = 8192
 
 
 class Segments:
@@ -51,14 +61,16 @@ class Segments:
         self.failure: WorkspaceError | None = None
         """Why the last write failed, or None."""
         self._limit = segment_bytes
-        self._readers: dict[int, int] = {}
+        self._readers = Readers(folder)
+        self._closed = False
         self._waiting: list[tuple[Sequence[bytes], Future[list[Position]]]] = []
         self._mutex = threading.Lock()
         with _as_workspace_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
             try:
-                self._segment = max(numbers(folder), default=1)
+                self._compressor = Compressor(folder, self._readers.changed)
+                self._segment = self._last()
                 self._mend()
                 self._scan(visit)
                 self._file = self._open(self._segment)
@@ -67,6 +79,9 @@ class Segments:
                 self._lock.release()
                 raise
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        for number in numbers(folder):
+            if number < self._segment and path_of(folder, number).exists():
+                self._compressor.add(number)
 
     def append(self, bodies: Sequence[bytes]) -> Future[list[Position]]:
         """Write JSON objects, next to each other.
@@ -78,10 +93,12 @@ class Segments:
         future: Future[list[Position]] = Future()
         future.set_running_or_notify_cancel()
         with self._mutex:
+            if self._closed:
+                future.set_exception(WorkspaceError(f"{self.folder} is closed: nothing more can be written"))
+                return future
             self._waiting.append(([seal(body) for body in bodies], future))
-            first = len(self._waiting) == 1
-        if first:
-            self._writer.submit(self._drain)
+            if len(self._waiting) == 1:
+                self._writer.submit(self._drain)
         return future
 
     def read(self, position: Position) -> bytes:
@@ -91,27 +108,25 @@ class Segments:
             WorkspaceError: it can't be read.
         """
         with _as_workspace_error(self.folder):
-            if position.segment not in self._readers:
-                path = path_of(self.folder, position.segment)
-                self._readers[position.segment] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            file, at, line = self._readers[position.segment], position.offset, b""
-            while b"\n" not in line:
-                chunk = os.pread(file, _CHUNK, at + len(line))
-                if not chunk:
-                    break
-                line += chunk
-        return line[: line.find(b"\n") + 1]
+            return self._readers.read(position)
 
     def close(self) -> None:
         """Finish what is being written and let go of everything; a second call does nothing."""
+        with self._mutex:
+            self._closed = True
         self._writer.shutdown(wait=True)
+        self._compressor.close()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        for file in self._readers.values():
-            os.close(file)
-        self._readers.clear()
+        self._readers.close()
         self._lock.release()
+
+    def _last(self) -> int:
+        """The segment to append to: the last one, unless that has been compressed."""
+        last = max(numbers(self.folder), default=1)
+        closed = compressed_path_of(self.folder, last).exists() and not path_of(self.folder, last).exists()
+        return last + 1 if closed else last
 
     def _mend(self) -> None:
         """Give the last segment a proper end: complete a line that lacks only its end, cut off any other."""
@@ -157,11 +172,7 @@ class Segments:
         file = os.open(
             path_of(self.folder, number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync_folder(self.folder)
         return file
 
     def _drain(self) -> None:
@@ -184,6 +195,7 @@ class Segments:
         if self._end >= self._limit:
             self._file, done = self._open(self._segment + 1), self._file
             os.close(done)
+            self._compressor.add(self._segment)
             self._segment, self._end = self._segment + 1, 0
         if os.fstat(self._file).st_size != self._end:  # an earlier failure could not be cleaned up
             os.ftruncate(self._file, self._end)

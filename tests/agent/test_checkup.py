@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 from exegete.agent.checkup import check_workspace
+from exegete.llm import Journal
+from exegete.llm.compressed import compress
 from tests.agent.harness import Runner
+from tests.llm.fakes import request
 
 
 def found(root: Path) -> dict[str, tuple[bool, str]]:
@@ -22,8 +25,28 @@ def test_a_healthy_workspace(run: Runner) -> None:
     assert "20 features, digest as recorded" in findings["evidence"][1]
     assert "3 labelled features" in findings["labels"][1]
     assert findings["journal"][1] == f"{len(run.llm.asked)} replies"
+    assert findings["decisions"][1] == "2 events noted"
     with run.workspace.job_lock():
         assert "is running" in found(run.workspace.root)["job"][1]
+
+
+def test_what_the_journal_holds(run: Runner) -> None:
+    """Compressed segments are read like others, and lost calls are counted apart from replies."""
+    run(features="8")
+    folder = run.workspace.journal
+    with Journal(folder) as journal:
+        journal.lost(request(), "cut off", 0.1)
+    replies = len(run.llm.asked)
+    lost = "1 lost calls (sent, maybe billed, never answered)"
+    assert found(run.workspace.root)["journal"] == (True, f"{replies} replies, {lost}")
+    assert compress(folder / "000001.jsonl", folder / "000001.jsonl.zst")
+    (folder / "000001.jsonl").rename(folder / "000002.jsonl")
+    both = f"{2 * replies} replies, 1 of 2 segments compressed, 2 lost calls"
+    assert found(run.workspace.root)["journal"][1].startswith(both)
+    packed = folder / "000001.jsonl.zst"
+    packed.write_bytes(packed.read_bytes()[:100])
+    ok, said = found(run.workspace.root)["journal"]
+    assert (ok, "damaged lines" in said) == (False, True)
 
 
 def test_damage_is_named(run: Runner) -> None:
@@ -32,7 +55,9 @@ def test_damage_is_named(run: Runner) -> None:
     root = run.workspace.root
     (evidence,) = root.glob("evidence/*.duckdb")
     (journal,) = root.glob("journal/*.jsonl")
-    for path, where, named in ((evidence, 5000, "evidence"), (journal, 400, "journal")):
+    (decisions,) = root.glob("decisions/*.jsonl")
+    places = ((evidence, 5000, "evidence"), (journal, 400, "journal"), (decisions, 100, "decisions"))
+    for path, where, named in places:
         whole = path.read_bytes()
         path.write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
         findings = found(root)

@@ -22,7 +22,7 @@ def test_cut_short(path: Path, left: int) -> None:
     """A file cut short is named as damaged, with what to do, and left as it is."""
     Store(path).insert({"calls": [call(f"k{i}") for i in range(5000)]})
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(WorkspaceDamaged, match=r"labels.duckdb can't be read .*move it aside"):
+    with pytest.raises(WorkspaceDamaged, match=r"labels.duckdb can't be read .*doctor --rebuild"):
         Store(path).read("SELECT count(DISTINCT key) FROM calls")
     assert path.stat().st_size == left
 
@@ -130,7 +130,7 @@ def test_a_path_that_says_lock(tmp_path: Path) -> None:
     path = tmp_path / "locks of the disk" / "labels.duckdb"
     path.parent.mkdir()
     path.write_text("not a database" * 100)
-    with pytest.raises(WorkspaceDamaged, match="move it aside"):
+    with pytest.raises(WorkspaceDamaged, match="doctor --rebuild"):
         Store(path)
 
 

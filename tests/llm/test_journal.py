@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
 from exegete.llm import Account, Journal, Message, Reply, Request
-from exegete.llm.journal import Journalled, Recorded
+from exegete.llm.journalled import Journalled, Recorded
 from exegete.llm.record import records
 from exegete.llm.throttle import Throttled
 from tests.llm.fakes import FakeLLM, reply, request
@@ -364,6 +364,7 @@ def test_what_a_record_holds(tmp_path: Path) -> None:
             "cache_write_tokens": None,
             "usd": None,
             "prices": None,
+            "batch": None,
         },
     }.items():
         assert first[name] == value
@@ -403,7 +404,7 @@ def test_records_go_on_where_they_stopped(tmp_path: Path) -> None:
         asyncio.run(put(journal, 0))
         seen = list(journal.records())
         asyncio.run(put(journal, 10))
-    assert len(list(tmp_path.glob("*.jsonl"))) > 2
+    assert len(list(tmp_path.glob("*.jsonl*"))) > 2
     assert texts("") == [str(n) for n in range(20)]
     for n, record in enumerate(seen):
         assert texts(record["next"]) == [str(m) for m in range(n + 1, 20)]

@@ -66,7 +66,12 @@ def check_finished(server: ProviderServer, folder: Path, kills: int) -> None:
     assert sum(bill.values()) - CALLS <= kills * CONCURRENCY
 
 
-@pytest.mark.parametrize(("edge", "nth"), [("send", 9), ("reply", 9), ("write", 3), ("journalled", 9)])
+AT_CALLS = [("send", 9), ("reply", 9), ("write", 3), ("journalled", 9)]
+COMPRESSING = [("part", 2), ("rename", 2), ("remove", 2)]
+"""Edges in the background, at whatever moment of the calls."""
+
+
+@pytest.mark.parametrize(("edge", "nth"), AT_CALLS + COMPRESSING)
 def test_edges(server: ProviderServer, tmp_path: Path, edge: str, nth: int) -> None:
     """Killed at an edge and run again, what was journalled is not paid for again."""
     with start(server, tmp_path, edge, str(nth)) as job:
@@ -78,9 +83,17 @@ def test_edges(server: ProviderServer, tmp_path: Path, edge: str, nth: int) -> N
     assert len(in_bill) - len(in_journal) <= CONCURRENCY, "paid for, not journalled, and not in flight"
     if edge == "journalled":
         assert len(in_journal) >= nth
+    left = {path.suffix for path in (tmp_path / "journal").glob("000002*")}
+    if edge in ("part", "rename"):
+        assert left == {".jsonl", ".part"}
+    if edge == "remove":
+        assert left == {".jsonl", ".zst"}
     with Journal(tmp_path / "journal") as journal:
-        assert journal.dropped == (edge == "write")
+        if (edge, nth) in AT_CALLS:
+            assert journal.dropped == (edge == "write")
         assert journal.damaged == 0
+        assert len(journal) == len(in_journal)
+    assert not list((tmp_path / "journal").glob("*.part"))
     with start(server, tmp_path) as job:
         assert job.wait(60) == 0
     check_finished(server, tmp_path, kills=1)

@@ -13,7 +13,7 @@ import pytest
 from exegete.errors import LLMError
 from exegete.llm import Account, Journal, parse
 from exegete.llm.anthropic import Anthropic
-from exegete.llm.journal import Journalled, Recorded
+from exegete.llm.journalled import Journalled, Recorded
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
 from exegete.llm.throttle import Throttled

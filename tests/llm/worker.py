@@ -8,6 +8,11 @@ It asks CALLS different things, writes what it got to RESULTS and kills itself, 
     reply        when the NTH reply has arrived and is not journalled
     write        when the NTH group of lines is half written to the disk
     journalled   when the NTH reply is journalled and about to be handed over
+    part         when half of the NTH compressed segment is written
+    rename       when the NTH compressed segment is whole and about to get its name
+    remove       when it has its name and the plain one is about to go
+
+Segments are small, so that there are some to compress.
 """
 
 from __future__ import annotations
@@ -17,14 +22,17 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from exegete.llm import LLM, Account, Journal, Reply, Request, parse
-from exegete.llm.journal import Journalled, Recorded
+from exegete.llm import LLM, Account, Journal, Reply, Request, compressor, parse
+from exegete.llm.journalled import Journalled, Recorded
 from exegete.llm.openai import OpenAI
 from exegete.llm.retry import Retrying
 from exegete.llm.throttle import Throttled
 from tests.llm.fakes import request
+
+SEGMENT_BYTES = 3_000
 
 
 def die() -> None:
@@ -37,6 +45,10 @@ class Edge:
 
     def __init__(self, nth: int) -> None:
         self._left = nth
+
+    @property
+    def is_next(self) -> bool:
+        return self._left == 1
 
     def passed(self) -> None:
         self._left -= 1
@@ -71,11 +83,38 @@ def die_while_writing(nth: int) -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            real(file, bytes(data)[: max(1, len(data) * 2 // 3)])
+            torn = bytes(data)[: max(1, len(data) * 2 // 3)]
+            real(file, torn.removesuffix(b"\n")[:-1])  # not between two lines
             die()
         return real(file, data)
 
     os.write = write
+
+
+def die_while_compressing(edge: str, nth: int) -> None:
+    """Make the nth compression of a segment stop at an edge."""
+    passage = Edge(nth)
+    real_compress, real_replace, real_unlink = compressor.compress, os.replace, Path.unlink
+
+    def compress(plain: Path, target: Path, go_on: Callable[[], bool]) -> bool:
+        done = real_compress(plain, target, go_on)
+        if edge == "part":
+            if passage.is_next:
+                os.truncate(target, target.stat().st_size // 2)
+            passage.passed()
+        return done
+
+    def replace(source: Path, target: Path) -> None:
+        if edge == "rename":
+            passage.passed()
+        real_replace(source, target)
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if edge == "remove" and path.suffix == ".jsonl":
+            passage.passed()
+        real_unlink(path, missing_ok=missing_ok)
+
+    compressor.compress, os.replace, Path.unlink = compress, replace, unlink
 
 
 async def job(
@@ -99,9 +138,11 @@ def main() -> None:
     edges = {name: Edge(-1) for name in ("send", "reply", "journalled")}
     if edge and edge[0] == "write":
         die_while_writing(int(edge[1]))
+    elif edge and edge[0] in ("part", "rename", "remove"):
+        die_while_compressing(edge[0], int(edge[1]))
     elif edge:
         edges[edge[0]] = Edge(int(edge[1]))
-    with Journal(Path(folder)) as journal:
+    with Journal(Path(folder), segment_bytes=SEGMENT_BYTES) as journal:
         got = asyncio.run(job(url, journal, int(calls), int(concurrency), edges))
     Path(results).write_text(json.dumps(got))
 

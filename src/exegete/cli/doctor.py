@@ -8,6 +8,7 @@ import shutil
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -20,8 +21,25 @@ PACKAGES = ("torch", "transformers", "duckdb", "langgraph", "openai", "anthropic
 KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 
 
-def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = False) -> None:
+def doctor(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make labels.duckdb anew from evidence, journal and decisions.")
+    ] = False,
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="Ask this model what it can do; a few paid calls.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json: JsonOption = False,
+) -> None:
     """Show versions, check the workspace, and say which providers have keys (never the keys)."""
+    if rebuild:
+        from exegete.cli.rebuild import rebuild as make_anew
+
+        raise typer.Exit(make_anew(workspace, json))
+    if llm is not None:
+        from exegete.cli.doctor_llm import diagnose
+
+        raise typer.Exit(diagnose(llm, workspace, json=json))
     findings = [*_versions(), *_keys(), *_disk(workspace)]
     if workspace.exists():
         findings += check_workspace(workspace)

@@ -1,0 +1,189 @@
+"""The cases of a run once more, from the evidence and the journal alone: nobody is asked anything.
+
+The same graph runs over models that answer from the journal. What a run concluded of a feature is a function
+of its parameters, the evidence and the replies, so this is what it concluded. A feature with a call that has
+no reply in the journal (the server was down, a line is damaged) is left undone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from exegete import simulators
+from exegete.agent.events import Finished
+from exegete.agent.graph import RECURSION_LIMIT, build_graph
+from exegete.agent.parts import Parts, open_parts
+from exegete.agent.recorder import Recorder
+from exegete.agent.rows import Case
+from exegete.agent.spec import JobSpec, digest_of
+from exegete.agent.state import CaseState
+from exegete.agent.tags import Tags, at_work_on
+from exegete.agent.todo import features_wanted
+from exegete.datastore.evidence_file import EvidenceFile
+from exegete.datastore.records import FeatureId, Verdict
+from exegete.datastore.store import Store
+from exegete.errors import ExegeteError, JobError, LLMStop, WorkspaceError
+from exegete.llm import LLM, Journal, Reply, Request, parse
+from exegete.llm.meter import Metered
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 64
+"""Features whose evidence is read, and whose rows are written, together."""
+
+
+class NotJournalled(LLMStop):
+    """A call whose reply is not in the journal."""
+
+
+class Remembers:
+    """An LLM that answers from a journal and never otherwise."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Ask nobody but this journal; whoever opened it closes it."""
+        self._journal = journal
+        self.last: dict[str, datetime] = {}
+        """When the last reply to each feature came in; UTC, without a zone."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Look a reply up.
+
+        Raises:
+            NotJournalled: there is none.
+        """
+        record = self._journal.record(request.key)
+        if record is None:
+            raise NotJournalled(f"a call to {request.model} is not in the journal")
+        at, feature = _utc(record["at"]), request.tags.get("feature", "")
+        self.last[feature] = max(at, self.last.get(feature, at))
+        return Reply(**record["reply"], journalled=True)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class RememberedModels:
+    """Models by any name, all of them answered from one journal; no key is needed and nothing is loaded."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Answer from a journal."""
+        self.llm = Remembers(journal)
+
+    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
+        """A model by name and its canonical name; (None, None) for None.
+
+        Raises:
+            UsageError: the name is none.
+        """
+        return (None, None) if spec is None else (Metered(self.llm, Tags()), str(parse(spec)))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What became of a run's cases."""
+
+    done: int
+    undone: int
+    """Features with a call that is not in the journal, or that the harvest does not have."""
+
+
+async def recall_run(
+    store: Store,
+    run: Mapping[str, Any],
+    evidence: EvidenceFile,
+    journal: Journal,
+    finished: Finished,
+    on_progress: Callable[[str], None],
+) -> Recalled:
+    """Work a run's cases out again and record them.
+
+    Args:
+        store: where its rows go.
+        run: its row of `runs`.
+        evidence: its harvest.
+        journal: what models said.
+        finished: the features to do, and when they were noted as done.
+        on_progress: told how far it is.
+
+    Raises:
+        JobError: its parameters mean something else in this version of exegete.
+    """
+    models = RememberedModels(journal)
+    parts = _parts(run, evidence, models)
+    graph = build_graph(parts.nodes())
+    recorder = Recorder(store, run["run"], evidence.name, None)
+    wanted = features_wanted(evidence, parts.spec.features)
+    todo = [f for f in wanted if (f.index, f.polarity) in finished.features]
+    done = 0
+    for start in range(0, len(todo), AT_ONCE):
+        some = todo[start : start + AT_ONCE]
+        evidence.prefetch(some)
+        for feature in some:
+            state = await _case(graph, feature)
+            if state is not None:
+                at = _when(run["made_at"], models.llm.last.get(str(feature)), finished.noted_at)
+                recorder.add(Case(state, evidence.summary(feature), at))
+                done += 1
+        await recorder.flush()
+        on_progress(f"{run['run']}: {start + len(some):,} of {len(todo):,} features")
+    await recorder.finish()
+    return Recalled(done, len(finished.features) - done)
+
+
+def _parts(run: Mapping[str, Any], evidence: EvidenceFile, models: RememberedModels) -> Parts:
+    """A run's parts, from its parameters as they were frozen.
+
+    Raises:
+        JobError: they can't be built, or their parameters have another digest than the run's.
+    """
+    before: dict[str, Any] = dict(run["parameters"])
+    method = str(before.get("simulator", "")).partition("@")[0]
+    given = {name: value for name, value in before.items() if name in JobSpec.model_fields}
+    given["simulator"] = method if method in simulators.names() else None
+    try:
+        parts = open_parts(JobSpec(**given), evidence, models)
+    except (ExegeteError, ValueError) as error:
+        raise JobError(f"its parameters can't be used any more: {str(error).splitlines()[0]}") from error
+    now = parts.frozen()
+    if digest_of(now) != run["digest"]:
+        changed = [k for k in sorted({*before, *now}) if before.get(k) != json.loads(json.dumps(now.get(k)))]
+        raise JobError(f"another version of exegete or other evidence made it ({', '.join(changed)} differ)")
+    return parts
+
+
+async def _case(graph: Any, feature: FeatureId) -> CaseState | None:
+    """Run one case; None when a reply that it needs is not there."""
+    at_work_on(feature)
+    try:
+        state: CaseState = await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
+    except NotJournalled:
+        return None
+    except WorkspaceError:
+        raise
+    except ExegeteError as error:
+        return _failed(feature, str(error))
+    except Exception as error:
+        log.exception("feature %s failed", feature)
+        return _failed(feature, f"{type(error).__name__}: {error}")
+    return state
+
+
+def _failed(feature: FeatureId, why: str) -> CaseState:
+    return {"feature": feature, "verdict": Verdict(feature, "failed", None, None, why)}
+
+
+def _when(started: datetime, last_reply: datetime | None, noted: datetime) -> datetime:
+    """When a case was finished: with its last call, if the call is the run's own, else when it was noted.
+
+    A reply from before the run was another run's: the case asked nobody, and took no time.
+    """
+    return last_reply if last_reply is not None and last_reply >= started else max(started, noted)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
