@@ -4,6 +4,8 @@ openai:NAME             OpenAI itself
 openai:NAME@URL         any server that speaks its chat completions (vLLM, Ollama, llama.cpp, …)
 anthropic:NAME          Anthropic itself
 anthropic:NAME@URL      any server that speaks its messages
+hf:FOLDER               a local model of transformers, in a folder
+hf:NAME, hf:NAME@REV    one of the hub's that is on this machine
 scripted:FILE           replies read from a file: for tests and demonstrations
 """
 
@@ -17,12 +19,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from exegete.errors import UsageError
+from exegete.llm import hf_files
 
 FORMS = (
-    "openai:NAME, openai:NAME@http://HOST:PORT/v1, anthropic:NAME, anthropic:NAME@http://HOST:PORT "
-    "or scripted:FILE"
+    "openai:NAME, openai:NAME@http://HOST:PORT/v1, anthropic:NAME, anthropic:NAME@http://HOST:PORT, "
+    "hf:NAME_OR_FOLDER or scripted:FILE"
 )
-BUILT_IN = frozenset({"openai", "anthropic", "scripted"})
+BUILT_IN = frozenset({"openai", "anthropic", "hf", "scripted"})
 ENTRY_POINTS = "exegete.llms"
 """Entry point group by which other packages add providers: name = provider, value = ModelName -> LLM."""
 
@@ -36,11 +39,11 @@ class ModelName:
 
     provider: str
     name: str
-    """The model as its server calls it, or a script's path."""
+    """The model as its server calls it, its folder, its name and commit in the hub, or a script's path."""
     url: str | None = None
     """Base URL of a compatible server, without a trailing slash; None for the provider itself."""
     digest: str | None = None
-    """Of a script's bytes: an edited script is another model, and what the journal has of it is stale."""
+    """Of a script or a model's folder: an edited one is another model, and its journal is stale."""
 
     def __str__(self) -> str:
         return f"{self.provider}:{self.name}" + (
@@ -55,17 +58,16 @@ def parse(spec: str) -> ModelName:
         spec: for example "openai:NAME@http://localhost:8000/v1".
 
     Raises:
-        UsageError: it has none of the forms above, or its URL carries what could be a key.
+        UsageError: it has none of the forms above, its URL carries what could be a key, or a folder holds
+            another model than its digest says.
     """
     provider, colon, rest = spec.strip().partition(":")
     rest = rest.strip()
-    if provider == "hf":
-        raise UsageError(
-            f"{spec!r}: hf: models are not there yet; serve the model (with vLLM, for example) and name it "
-            "openai:NAME@http://HOST:PORT/v1"
-        )
     if not colon or not rest or not rest.isprintable() or provider not in providers():
         raise UsageError(f"{spec!r} names no model: write {FORMS}")
+    if provider == "hf":
+        name, digest = hf_files.resolve(rest)
+        return ModelName(provider, name, digest=digest)
     if provider == "scripted":
         return ModelName(provider, rest, digest=_digest(Path(rest)))
     return _with_url(spec, provider, rest)

@@ -24,6 +24,8 @@ from exegete.llm.names import ModelName, parse
         ("openai:m@http://[::1]:8000/v1", ModelName("openai", "m", "http://[::1]:8000/v1")),
         ("anthropic:claude-x", ModelName("anthropic", "claude-x")),
         ("anthropic:x@https://proxy.example", ModelName("anthropic", "x", "https://proxy.example")),
+        ("hf:org/model", ModelName("hf", "org/model")),
+        ("hf:no/such/folder#0123abcd", ModelName("hf", "no/such/folder", digest="0123abcd")),
         ("scripted:replies with spaces@home.jsonl", ModelName("scripted", "replies with spaces@home.jsonl")),
     ],
 )
@@ -63,12 +65,6 @@ def test_wrong_names(spec: str) -> None:
     assert "openai:NAME" in text or "http://" in text
     assert "\n" not in text
     assert "\x1b" not in text
-
-
-def test_hf_is_not_there_yet() -> None:
-    """hf: is refused with what to do instead."""
-    with pytest.raises(UsageError, match=r"not there yet.*openai:NAME@http"):
-        parse("hf:some/model")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_built_in() -> None:
     assert date.fromisoformat(prices.version)
     for row in prices.rows:
         assert row.seen is not None
-        assert row.source.startswith("https://") or row.match == ("scripted:*",)
+        assert row.source.startswith("https://") or row.match in (("scripted:*",), ("hf:*",))
         assert row.seen <= date.fromisoformat(prices.version)
         assert row.input <= row.output
         assert (row.cached_input or 0) <= row.input <= (row.cache_write or row.input) <= 2 * row.input
