@@ -19,6 +19,7 @@ reserved before it is sent, and what it did use is what counts once it has ended
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import defaultdict, deque
@@ -30,6 +31,8 @@ from exegete.llm.bucket import Bucket
 from exegete.llm.names import ModelName
 from exegete.llm.rates import Gauge, Rates
 
+log = logging.getLogger(__name__)
+
 FIRST = 4
 """Calls at once to begin with."""
 _CUT = 0.8
@@ -39,6 +42,8 @@ _PAUSE_S = 1.0
 LONGEST_PAUSE_S = 120.0
 _LOOK_AGAIN_S = 1.0
 """A wait for a rate is looked at again after so long: replies may have corrected the rate meanwhile."""
+_GROWTH_SAID_S = 1.0
+"""Growth is logged no more often than this: it can come with every reply."""
 _LEAST_WAIT_S = 0.001
 """Waiting for less than a clock can tell would never end."""
 
@@ -91,6 +96,7 @@ class Account:
         self._number = 0
         self._cut_at = 0
         self._pause_until = -math.inf
+        self._growth_said = -math.inf
         self._buckets: dict[str, dict[Gauge, Bucket]] = defaultdict(dict)
         self._under_way: dict[int, Attempt] = {}
         self._gates: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -172,13 +178,20 @@ class Account:
         self._end(attempt, {"tokens": 0, "input": 0, "output": 0}, rates)
         asked = 0.0 if wait_s is None or math.isnan(wait_s) else wait_s
         pause = min(LONGEST_PAUSE_S, max(_PAUSE_S, asked))
-        self._pause_until = max(self._pause_until, self._clock() + pause)
+        until = self._clock() + pause
+        longer = until > self._pause_until + _PAUSE_S
+        self._pause_until = max(self._pause_until, until)
         self._clean = self._peak = 0
+        facts = {"model": attempt.model, "status": 429, "wait_s": pause}
         if attempt.number > self._cut_at:
             self._cut_at = self._number
             self.cuts += 1
             self._slow_start = False
             self._limit = max(1.0, self._limit * _CUT)
+            cut = "too many requests: cut to %d calls at once, and nothing is sent for %.1f s"
+            log.info(cut, self.limit, pause, extra={**facts, "limit": self.limit})
+        elif longer:
+            log.info("too many requests: nothing is sent for %.1f s", pause, extra=facts)
 
     def _wait_s(self, model: str, need: Mapping[Gauge, int]) -> float:
         """Seconds until a request may be sent, as far as is known now."""
@@ -202,7 +215,11 @@ class Account:
     def _grow(self) -> None:
         """A clean round is over."""
         if self._peak >= _SATURATED * self.limit:
+            before = self.limit
             self._limit = min(self._most, self._limit * (2.0 if self._slow_start else _GROWTH))
+            if self.limit > before and self._clock() >= self._growth_said + _GROWTH_SAID_S:
+                self._growth_said = self._clock()
+                log.info("up to %d calls at once", self.limit, extra={"limit": self.limit})
         self._clean, self._peak = 0, self._calls - self._waiting
         self._admit()
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exegete.llm.downgrade import Downgrades
+from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
+from exegete.llm.rates import Rates
 from exegete.llm.schema import strict, with_schema_in_words
 from exegete.llm.wire import conversation, count, deep, key_from, plain, refuse_other_models
 
@@ -25,10 +26,11 @@ TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
 KEY = "ANTHROPIC_API_KEY"
 
-_WORDS = {
+WORDS = {
     "temperature": ("temperature",),
     "schema": ("output_config", "output_format", "json_schema", "structured output"),
 }
+"""By parameter, the words by which servers name it when they refuse it."""
 _FINISH: Mapping[str, Finish] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -53,18 +55,10 @@ class Anthropic:
         Raises:
             UsageError: ANTHROPIC_API_KEY is not set (compatible servers don't need it), or can't be a key.
         """
-        import anthropic
-
-        key = key_from((KEY,), needed=name.url is None, why=f"{name} needs a key")
         self.name = name
         self._timeout_s = timeout_s
-        self._downgrades = Downgrades(str(name), _WORDS)
-        self._client: anthropic.AsyncAnthropic = anthropic.AsyncAnthropic(
-            api_key=key or "none",  # given, so that the SDK looks for no other credentials
-            base_url=(name.url or official_url).removesuffix("/v1"),
-            max_retries=0,
-            timeout=anthropic.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        )
+        self._downgrades = Downgrades(str(name), WORDS)
+        self._client = client_of(name, timeout_s, official_url)
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
@@ -73,41 +67,75 @@ class Anthropic:
             CallFailed: an LLMUnavailable; wrapped in `Retrying`, it is tried again where that helps.
         """
         refuse_other_models(self.name, request)
-        used = {"temperature"} if request.temperature is not None else set()
-        used |= {"schema"} if request.schema is not None else set()
+        used = optional_in(request)
         started = time.monotonic()
-        reply = await self._downgrades.run(lambda left_out: self._send(request, left_out), frozenset(used))
+        reply = await self._downgrades.run(lambda left_out: self._send(request, left_out), used)
         return replace(reply, latency_s=time.monotonic() - started)
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.close()
 
+    async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request with further parameters; see `OpenAI.exchange`."""
+        return (await self._body(request, frozenset(), more))[0]
+
+    def read(self, body: Mapping[str, Any]) -> Reply:
+        """What `exchange` returned as a Reply; see `OpenAI.read`."""
+        return read_message(body, str(self.name))
+
+    async def batches(self) -> dict[str, Any]:
+        """The body of a list of the account's batches; see `OpenAI.batches`."""
+        call = self._client.messages.batches.with_raw_response.list(limit=1)
+        return (await body_of(str(self.name), call, self._timeout_s))[0]
+
     async def _send(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One message."""
-        import anthropic
-
-        texts = conversation(request)
-        options: dict[str, Any] = {}
-        if request.system:
-            # The same for every feature: from the second call on it is read from the cache.
-            part = {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
-            options["system"] = [part]
-        if request.temperature is not None and "temperature" not in left_out:
-            options["extra_body"] = {"temperature": request.temperature}  # no argument of the SDK any more
-        if request.schema is not None and "schema" in left_out:
-            texts = with_schema_in_words(texts, request.schema)
-        elif request.schema is not None:
-            schema = anthropic.transform_schema(strict(request.schema))
-            options["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-        call = self._client.messages.with_raw_response.create(
-            model=self.name.name,
-            max_tokens=request.max_tokens,
-            messages=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
-            **options,
-        )
-        body, rates = await body_of(str(self.name), call, self._timeout_s)
+        body, rates = await self._body(request, left_out, {})
         return replace(read_message(body, str(self.name)), rates=rates)
+
+    async def _body(
+        self, request: Request, left_out: frozenset[str], more: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Rates | None]:
+        """The body that comes back for a request, and what is said of rate limits."""
+        asked = message_body(self.name.name, request, left_out)
+        beside = {name: asked.pop(name) for name in ("temperature",) if name in asked}  # no argument any more
+        call = self._client.messages.with_raw_response.create(**asked, extra_body=beside | dict(more))
+        return await body_of(str(self.name), call, self._timeout_s)
+
+
+def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -> anthropic.AsyncAnthropic:
+    """A client of the SDK that never tries again by itself; arguments and errors as of `Anthropic`."""
+    import anthropic
+
+    key = key_from((KEY,), needed=name.url is None, why=f"{name} needs a key")
+    return anthropic.AsyncAnthropic(
+        api_key=key or "none",  # given, so that the SDK looks for no other credentials
+        base_url=(name.url or official_url).removesuffix("/v1"),
+        max_retries=0,
+        timeout=anthropic.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+    )
+
+
+def message_body(model: str, request: Request, left_out: frozenset[str]) -> dict[str, Any]:
+    """What is sent for a request, without the parameters the model refuses."""
+    import anthropic
+
+    texts = conversation(request)
+    options: dict[str, Any] = {}
+    if request.system:
+        # The same for every feature: from the second call on it is read from the cache.
+        part = {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
+        options["system"] = [part]
+    if request.temperature is not None and "temperature" not in left_out:
+        options["temperature"] = request.temperature
+    if request.schema is not None and "schema" in left_out:
+        texts = with_schema_in_words(texts, request.schema)
+    elif request.schema is not None:
+        schema = anthropic.transform_schema(strict(request.schema))
+        options["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    turns = [{"role": role, "content": text} for role, text in texts]
+    return {"model": model, "max_tokens": request.max_tokens, "messages": turns, **options}
 
 
 def read_message(body: Mapping[str, Any], model: str) -> Reply:

@@ -104,24 +104,33 @@ async def body_of(
     Raises:
         CallFailed: there was no response, an error response, or one that is no JSON object.
     """
+    response = await response_of(model, call, timeout_s)
+    try:
+        body = json.loads(response.content)
+    except ValueError as error:  # JSON or text that can't be decoded
+        raise unreadable(model, f"its body is no JSON ({error})") from None
+    if not isinstance(body, dict):
+        raise unreadable(model, "its body is no JSON object")
+    return body, rates_of(_lower(response.headers), datetime.now(UTC)) or None
+
+
+async def response_of(model: str, call: Awaitable[RawResponse], timeout_s: float) -> HasContent:
+    """Await one SDK call and return the response, whatever is in it; arguments as of `body_of`.
+
+    Raises:
+        CallFailed: there was no response, or an error response.
+    """
     failed: CallFailed
     try:
         async with asyncio.timeout(timeout_s):
-            response = await call
-        body = json.loads(response.http_response.content)
+            return (await call).http_response
     except TimeoutError:
         late = f"{model} did not finish its reply in {timeout_s:g} s"
         failed = CallFailed(late, ambiguous=True, retryable=True)
-    except ValueError as error:  # JSON or text that can't be decoded
-        failed = unreadable(model, f"its body is no JSON ({error})")
     except Exception as error:
         if not hasattr(error, "request"):  # neither SDK's: a bug, not a failure of the server
             raise
         failed = _translated(model, error)
-    else:
-        if isinstance(body, dict):
-            return body, rates_of(_lower(response.http_response.headers), datetime.now(UTC)) or None
-        failed = unreadable(model, "its body is no JSON object")
     # Raised here, outside of `except`, so that no traceback can hold the SDK's exception and its headers.
     raise failed
 
@@ -142,6 +151,24 @@ def in_body(model: str, error: object) -> CallFailed:
     said = _message(described)
     return CallFailed(
         f"{model} answered with error {code}: {said}", said=said, status=status, codes=_codes(described)
+    )
+
+
+def failed_with(what: str, described: Mapping[str, Any], status: int) -> CallFailed:
+    """The failure that a provider describes of one item of many.
+
+    Args:
+        what: happened, for a person.
+        described: the error as the provider words it; may be empty.
+        status: that a response of its own would have had.
+    """
+    said = _message(described)
+    return CallFailed(
+        f"{what}: {said}",
+        said=said,
+        status=status,
+        codes=_codes(described),
+        parameter=str(described.get("param") or ""),
     )
 
 

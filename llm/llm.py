@@ -93,6 +93,8 @@ class Reply:
     """What it cost when it was paid for; None when that is not known."""
     prices: str | None = None
     """Version of the price table behind `usd`."""
+    batch: str | None = None
+    """The provider's id of the batch that bought it; None when it was asked for by itself."""
     rates: Rates | None = field(default=None, compare=False, repr=False)
     """The account's limits as the server stated them; for the throttle, and not kept."""
 

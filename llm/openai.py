@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exegete.llm.downgrade import Downgrades
+from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
@@ -26,11 +26,12 @@ TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
 KEY = "OPENAI_API_KEY"
 
-_WORDS = {
+WORDS = {
     "temperature": ("temperature",),
     "schema": ("response_format", "json_schema", "text.format", "structured output"),
     "max_tokens": ("max_completion_tokens",),
 }
+"""By parameter, the words by which servers name it when they refuse it."""
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "filtered"}
 _BROKEN_OFF = frozenset({"abort", "error"})
 
@@ -51,18 +52,10 @@ class OpenAI:
         Raises:
             UsageError: OPENAI_API_KEY is not set (compatible servers don't need it), or can't be a key.
         """
-        import openai
-
-        key = key_from((KEY,), needed=name.url is None, why=f"{name} needs a key")
         self.name = name
         self._timeout_s = timeout_s
-        self._downgrades = Downgrades(str(name), _WORDS)
-        self._client: openai.AsyncOpenAI = openai.AsyncOpenAI(
-            api_key=key or "none",  # the SDK insists on one
-            base_url=name.url or official_url,
-            max_retries=0,
-            timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        )
+        self._downgrades = Downgrades(str(name), WORDS)
+        self._client = client_of(name, timeout_s, official_url)
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
@@ -72,57 +65,110 @@ class OpenAI:
         """
         refuse_other_models(self.name, request)
         send = self._chat if self.name.url else self._respond
-        used = {"max_tokens"} if self.name.url else set()
-        used |= {"temperature"} if request.temperature is not None else set()
-        used |= {"schema"} if request.schema is not None else set()
+        used = parameters(self.name, request)
         started = time.monotonic()
-        reply = await self._downgrades.run(lambda left_out: send(request, left_out), frozenset(used))
+        reply = await self._downgrades.run(lambda left_out: send(request, left_out), used)
         return replace(reply, latency_s=time.monotonic() - started)
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.close()
 
+    async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request with further parameters as they are on the wire, and return the body as it came.
+
+        Nothing is left out and nothing is sent again: this is for finding out what the server takes.
+
+        Raises:
+            CallFailed: there was no response, or an error response.
+        """
+        api = self._client.chat.completions if self.name.url else self._client.responses
+        make = chat_body if self.name.url else response_body
+        asked = make(self.name.name, request, self._downgrades.refused & {"max_tokens"})
+        call = api.with_raw_response.create(**asked, extra_body=dict(more))
+        return (await body_of(str(self.name), call, self._timeout_s))[0]
+
+    def read(self, body: Mapping[str, Any]) -> Reply:
+        """What `exchange` returned as a Reply.
+
+        Raises:
+            CallFailed: it is none.
+        """
+        return (read_chat if self.name.url else read_response)(body, str(self.name))
+
+    async def batches(self) -> dict[str, Any]:
+        """The body of a list of the account's batches, one at most: it shows whether there can be any.
+
+        Raises:
+            CallFailed: there was no response, or an error response.
+        """
+        call = self._client.batches.with_raw_response.list(limit=1)
+        return (await body_of(str(self.name), call, self._timeout_s))[0]
+
     async def _chat(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One chat completion."""
-        texts = conversation(request, system_role="system")
-        limit = "max_completion_tokens" if "max_tokens" in left_out else "max_tokens"
-        options: dict[str, Any] = {limit: request.max_tokens}
-        if request.temperature is not None and "temperature" not in left_out:
-            options["temperature"] = request.temperature
-        if request.schema is not None and "schema" in left_out:
-            texts = with_schema_in_words(texts, request.schema)
-        elif request.schema is not None:
-            schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        call = self._client.chat.completions.with_raw_response.create(
-            model=self.name.name,
-            messages=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
-            **options,
-        )
+        asked = chat_body(self.name.name, request, left_out)
+        call = self._client.chat.completions.with_raw_response.create(**asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
         return replace(read_chat(body, str(self.name)), rates=rates)
 
     async def _respond(self, request: Request, left_out: frozenset[str]) -> Reply:
-        """One call of the Responses API. Nothing is kept at the server."""
-        texts = conversation(request)
-        options: dict[str, Any] = {"max_output_tokens": request.max_tokens, "store": False}
-        if request.system:
-            options["instructions"] = request.system
-        if request.temperature is not None and "temperature" not in left_out:
-            options["temperature"] = request.temperature
-        if request.schema is not None and "schema" in left_out:
-            texts = with_schema_in_words(texts, request.schema)
-        elif request.schema is not None:
-            schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
-            options["text"] = {"format": {"type": "json_schema", **schema}}
-        call = self._client.responses.with_raw_response.create(
-            model=self.name.name,
-            input=[{"role": role, "content": text} for role, text in texts],  # type: ignore[misc]
-            **options,
-        )
+        """One call of the Responses API."""
+        asked = response_body(self.name.name, request, left_out)
+        call = self._client.responses.with_raw_response.create(**asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
         return replace(read_response(body, str(self.name)), rates=rates)
+
+
+def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -> openai.AsyncOpenAI:
+    """A client of the SDK that never tries again by itself; arguments and errors as of `OpenAI`."""
+    import openai
+
+    key = key_from((KEY,), needed=name.url is None, why=f"{name} needs a key")
+    return openai.AsyncOpenAI(
+        api_key=key or "none",  # the SDK insists on one
+        base_url=name.url or official_url,
+        max_retries=0,
+        timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+    )
+
+
+def parameters(name: ModelName, request: Request) -> frozenset[str]:
+    """The parameters of a request that a model may refuse."""
+    return optional_in(request) | (frozenset({"max_tokens"}) if name.url else frozenset())
+
+
+def chat_body(model: str, request: Request, left_out: frozenset[str]) -> dict[str, Any]:
+    """What is sent for a request to chat completions, without the parameters the model refuses."""
+    texts = conversation(request, system_role="system")
+    limit = "max_completion_tokens" if "max_tokens" in left_out else "max_tokens"
+    options: dict[str, Any] = {limit: request.max_tokens}
+    if request.temperature is not None and "temperature" not in left_out:
+        options["temperature"] = request.temperature
+    if request.schema is not None and "schema" in left_out:
+        texts = with_schema_in_words(texts, request.schema)
+    elif request.schema is not None:
+        schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+        options["response_format"] = {"type": "json_schema", "json_schema": schema}
+    turns = [{"role": role, "content": text} for role, text in texts]
+    return {"model": model, "messages": turns, **options}
+
+
+def response_body(model: str, request: Request, left_out: frozenset[str]) -> dict[str, Any]:
+    """What is sent for a request to the Responses API. Nothing is kept at the server."""
+    texts = conversation(request)
+    options: dict[str, Any] = {"max_output_tokens": request.max_tokens, "store": False}
+    if request.system:
+        options["instructions"] = request.system
+    if request.temperature is not None and "temperature" not in left_out:
+        options["temperature"] = request.temperature
+    if request.schema is not None and "schema" in left_out:
+        texts = with_schema_in_words(texts, request.schema)
+    elif request.schema is not None:
+        schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+        options["text"] = {"format": {"type": "json_schema", **schema}}
+    turns = [{"role": role, "content": text} for role, text in texts]
+    return {"model": model, "input": turns, **options}
 
 
 def read_chat(body: Mapping[str, Any], model: str) -> Reply:

@@ -14,7 +14,8 @@ On its own, so that a job can be killed and run again against it:
     python -m tests.provider --port 0 --reply tests.some_module:function --ledger FILE
 
 Its first line of output is its URL. It speaks OpenAI's chat completions (URL/v1/chat/completions) and
-responses (URL/v1/responses) and Anthropic's messages (URL/v1/messages). GET URL/ledger returns the ledger;
+responses (URL/v1/responses) and Anthropic's messages (URL/v1/messages), and both their batch APIs
+(provider_batches.py; `server.desk`). GET URL/ledger returns the ledger;
 POST URL/acts adds acts. Rules are those of a scripted LLM's file; tags don't travel, so a rule's "purpose" is
 compared with the name of the schema that was asked for.
 
@@ -48,6 +49,8 @@ from starlette.types import Receive, Scope, Send
 
 from exegete.llm.llm import Finish, Message, Request
 from exegete.llm.scripted import Rule, read_rules
+from tests.provider_abilities import complaint, with_extras
+from tests.provider_batches import BatchDesk
 
 Api = Literal["chat", "responses", "messages"]
 Cut = Literal["", "before", "after", "mid-body", "hang", "drip", "gzip"]
@@ -162,6 +165,10 @@ class ProviderServer:
         self.peak = 0
         """Most requests that were under way at once."""
         self.delay_s = delay_s
+        self.knows: frozenset[str] = frozenset()
+        """Parameters it does something about, of provider_abilities.KNOWS; others are ignored."""
+        self.refuses: frozenset[str] = frozenset()
+        """Parameters that make a request a bad one."""
         self._flaky = flaky
         self._seen: set[str] = set()
         self._under_way = 0
@@ -169,6 +176,8 @@ class ProviderServer:
         self._socket = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         routes = [Route(path, _Endpoint(self, api)) for path, api in PATHS.items()]
+        self.desk = BatchDesk(self._complete_body, _drop)
+        routes += self.desk.routes()
         routes += [Route("/ledger", self._show_ledger), Route("/acts", self._add_acts, methods=["POST"])]
         config = uvicorn.Config(
             Starlette(routes=routes),
@@ -217,6 +226,12 @@ class ProviderServer:
             if act.status != 200:
                 await _response(asked.api, act)(scope, receive, send)
                 return
+            refused = complaint(asked.body, self.knows, self.refuses)
+            if refused is not None:
+                said = {"message": f"unsupported parameter: {refused}", "type": "bad", "param": refused}
+                act = Act(status=400, body={"type": "error", "error": said})
+                await _response(asked.api, act)(scope, receive, send)
+                return
             try:
                 body = self._complete(asked)
             except LookupError as error:
@@ -228,7 +243,13 @@ class ProviderServer:
         finally:
             self._under_way -= 1
 
-    def _complete(self, asked: Asked) -> dict[str, Any]:
+    def _complete_body(self, path: str, body: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
+        """Let the model answer one request of a batch; `more` goes into the ledger."""
+        asked = _asked(PATHS[path], body, {})
+        self.asked.append(asked)
+        return self._complete(asked, more)
+
+    def _complete(self, asked: Asked, more: Mapping[str, str] = {}) -> dict[str, Any]:
         """Let the model run, and bill for it."""
         value = self.answer(asked)
         if not isinstance(value, Said):
@@ -242,12 +263,14 @@ class ProviderServer:
             "input_tokens": _input_tokens(asked),
             "output_tokens": len(value.text) // 4,
             "cached_tokens": value.cached_tokens,
+            **more,
         }
         self.ledger.append(entry)
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        return _BODIES[asked.api](asked, value)
+        body = _BODIES[asked.api](asked, value)
+        return with_extras(asked.api, asked.body, value.text, body, self.knows)
 
     def _act_of(self, asked: Asked) -> Act:
         """Usually nothing special; for a share of requests, a first failure."""

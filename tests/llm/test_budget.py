@@ -131,7 +131,7 @@ def test_never_passed(seed: int, cap: int) -> None:
 
     async def watch() -> None:
         while True:
-            assert budget.spent_usd + sum(budget._reserved_usd) <= cap / 100 + 1e-9
+            assert budget.spent_usd + float(budget._reserved_usd) <= cap / 100 + 1e-9
             assert budget.spent_tokens + budget._reserved_tokens <= cap * 100
             await asyncio.sleep(0.01)
 

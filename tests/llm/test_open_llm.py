@@ -12,7 +12,8 @@ import exegete.llm
 from exegete.errors import LLMUnavailable, UsageError
 from exegete.llm import Budget, Journal, ambiguous_calls, names, open_llm
 from exegete.llm.budget import Budgeted
-from exegete.llm.journal import Journalled, Recorded
+from exegete.llm.journalled import Journalled, Recorded
+from exegete.llm.lost import Watched
 from exegete.llm.prices import Priced
 from exegete.llm.retry import Retrying
 from exegete.llm.scripted import Scripted
@@ -58,10 +59,11 @@ def test_layers(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal") as journal:
         llm = open_llm(name, journal=journal)
         outer = [Journalled, Throttled, Recorded, Priced, Retrying, Paced]
-        assert layers(llm) == [*outer, Scripted]
+        assert layers(llm) == [*outer, Watched, Scripted]
         assert layers(open_llm(name, journal=journal, budget=Budget(tokens=1))) == [
             *outer,
             Budgeted,
+            Watched,
             Scripted,
         ]
     assert layers(open_llm(name)) == [Throttled, Priced, Retrying, Paced, Scripted]

@@ -1,0 +1,108 @@
+"""The same job by a provider's batch API: the same tables, in a few waves, whatever happens in between."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exegete.datastore.workspace import Workspace
+from exegete.errors import UsageError
+from exegete.llm import wave_states
+from exegete.llm.batching import Batched
+from tests.agent.harness import LOOKED_AT, results, rows, run_job, statuses
+from tests.agent.processes import LIMIT_S, competent_server, running, wait_until, words
+from tests.cli.conftest import Cli, cli
+from tests.provider import ProviderServer
+
+__all__ = ["cli"]
+
+FEATURES = "0-12"
+SOON = """
+from exegete.llm import batch_course, batching
+batching.LINGER_S = 0.1
+batching.Batched.__init__.__kwdefaults__["linger_s"] = 0.1
+"""
+"""Run in a job's process: waves leave soon."""
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waves leave soon, and batches are looked at often."""
+    defaults = dict(Batched.__init__.__kwdefaults__ or {}) | {"linger_s": 0.1}
+    monkeypatch.setattr(Batched.__init__, "__kwdefaults__", defaults)
+    assert inspect.signature(Batched).parameters["linger_s"].default == 0.1
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    """A provider with a batch API."""
+    with competent_server() as found:
+        yield found
+
+
+def test_the_same_tables_in_a_few_waves(server: ProviderServer, workspace: Workspace, template: Path) -> None:
+    """What each feature asks next goes together; every reply names its batch; results are those of calls."""
+    llm = f"openai:m@{server.url}/v1"
+    report = run_job(workspace, llm=llm, features=FEATURES, name="night", batch=True)
+    assert report.left == 0
+    assert all("batch" in entry for entry in server.ledger)
+    batched = results(workspace)
+    waves = wave_states(workspace.batches)
+    assert not any(wave.open for wave in waves)
+    assert sum(wave.requests for wave in waves) == len(server.ledger)
+    assert len(waves) < 12 < len(server.ledger)
+    found = rows(workspace, "SELECT batch, count(*) AS n FROM calls GROUP BY batch")
+    assert {row["batch"] for row in found} == {wave.id for wave in waves}
+    workspace.labels.unlink()
+    for segment in workspace.journal.glob("*.jsonl*"):
+        segment.unlink()
+    run_job(workspace, llm=llm, features=FEATURES, name="night")
+    assert results(workspace) == batched
+    assert set(batched) == set(LOOKED_AT)
+
+
+@pytest.mark.slow
+def test_killed_and_left_and_gone_on_with(server: ProviderServer, workspace: Workspace, cli: Cli) -> None:
+    """kill -9 while a batch is under way, then Ctrl-C in the next sitting: each batch is bought once.
+
+    `exegete status` shows the open batch meanwhile. Ctrl-C doesn't wait for a batch, which may take a day.
+    """
+    arguments = [*words(workspace, server.url, name="night", features=FEATURES), "--batch"]
+    server.desk.tricks.endless = frozenset(range(100))
+    with running(arguments, SOON) as job:
+        wait_until(lambda: server.ledger, job)
+        wait_until(lambda: [wave for wave in wave_states(workspace.batches) if wave.id], job)
+        job.send_signal(signal.SIGKILL)
+        assert job.wait(LIMIT_S) == -signal.SIGKILL
+    shown = cli("status").out
+    assert "batches: 1 open, 0 done" in shown
+    billed = len(server.ledger)
+    with running(arguments, SOON) as job:
+        polled = server.desk.polled
+        wait_until(lambda: server.desk.polled > polled, job)
+        begun = time.monotonic()
+        job.send_signal(signal.SIGINT)
+        printed, complaints = job.communicate(timeout=LIMIT_S)
+        assert time.monotonic() - begun < 20
+    assert job.returncode == 130
+    assert "batches go on at the provider; run the same command to fetch them" in complaints
+    assert "features are left" in printed
+    assert len(server.ledger) == billed, "the batch under way was not bought again"
+    server.desk.tricks.endless = frozenset()
+    run_job(workspace, llm=f"openai:m@{server.url}/v1", features=FEATURES, name="night", batch=True)
+    assert statuses(workspace).total() == 13
+    assert set(Counter(entry["custom_id"] for entry in server.ledger).values()) == {1}
+    assert "batches: 0 open" in cli("status").out
+
+
+def test_a_model_without_batches(workspace: Workspace) -> None:
+    """One sentence, before anything is sent or written."""
+    with pytest.raises(UsageError, match="has no batch API"):
+        run_job(workspace, llm=None, explainer_llm="scripted:x", simulator="lexical", batch=True)
+    assert not workspace.labels.exists()
