@@ -5,28 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from exegete import explainers, scorers, simulators
 from exegete.agent.examiner import Examiner
 from exegete.agent.nodes import Nodes
 from exegete.agent.spec import JobSpec
+from exegete.agent.spending import spent_before
 from exegete.agent.tags import Tags
 from exegete.datastore.evidence import AgentEvidence, ReportEvidence
 from exegete.datastore.evidence_file import EvidenceFile
+from exegete.datastore.import_labels import imported_labels
 from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError
 from exegete.explainers.explainer import Explainer
-from exegete.llm import LLM, Account, Journal, open_llm, parse
+from exegete.llm import LLM, Account, BatchLog, Budget, Journal, Prices, load_prices, open_llm, parse
+from exegete.llm.abilities import AbilityName
 from exegete.llm.meter import Metered, Spent
+from exegete.llm.prepare import prepare
 from exegete.llm.reach import check_reachable
 from exegete.scorers.scorer import Scorer
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
 
+NEEDS: tuple[AbilityName, ...] = ("structured_output",)
+"""What our explainers and simulators want of a model."""
 _BESIDE = {"simulation": 0.5, "detection": 0.75}
 """Bars of scorers that stand beside the primary one: the job's threshold is in the primary score's units."""
+
+
+class Opens(Protocol):
+    """What finds a job's models by their names."""
+
+    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
+        """A model by name and its canonical name; (None, None) for None."""
 
 
 @dataclass(slots=True)
@@ -35,9 +48,16 @@ class Models:
 
     workspace: Workspace
     concurrency: int
+    prices: Prices | None = None
+    """None: the built-in table."""
+    budget: Budget | None = None
+    """Shared by all of them; None: anything may be spent."""
+    batch: bool = False
+    """Ask them by their providers' batch APIs."""
     spent: Spent = field(default_factory=Spent)
     tags: Tags = field(default_factory=Tags)
     journal: Journal | None = None
+    batches: BatchLog | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
     """What each provider's account bears, shared by all models that are billed to it."""
     _opened: dict[str, LLM] = field(default_factory=dict)
@@ -55,23 +75,46 @@ class Models:
         if name not in self._opened:
             if self.journal is None:
                 self.journal = Journal(self.workspace.journal)
-            inner = open_llm(spec, journal=self.journal, concurrency=self.concurrency, accounts=self.accounts)
+            if self.batch and self.batches is None:
+                self.batches = BatchLog(self.workspace.batches)
+            inner = open_llm(
+                spec,
+                journal=self.journal,
+                concurrency=self.concurrency,
+                accounts=self.accounts,
+                prices=self.prices,
+                budget=self.budget,
+                batches=self.batches,
+            )
             self._opened[name] = Metered(inner, self.tags, self.spent)
         return self._opened[name], name
 
-    async def check(self) -> None:
-        """Make sure that every server with an address of its own is there, before anything is started.
+    def begin(self, run: str) -> None:
+        """From here on calls are made for a run; what it spent before counts in its budget."""
+        self.tags.run = run
+        if self.budget is not None and self.journal is not None:
+            prices = load_prices() if self.prices is None else self.prices
+            self.budget.count(spent_before(self.journal.entries(), run, prices))
+
+    async def check(self) -> list[str]:
+        """Make sure that every server is there, and find out what it lacks, before anything is started.
+
+        Returns:
+            Lines for a person: what a model can't do, and what is done instead.
 
         Raises:
-            LLMUnavailable: one is not.
+            LLMUnavailable, LLMStop: one is not there, or refuses the key.
         """
         for name in self._opened:
             await check_reachable(parse(name))
+        return await prepare(self._opened, self.workspace.root, NEEDS)
 
     async def close(self) -> None:
-        """Let go of connections, then of the journal."""
+        """Let go of connections, then of the journal and the log of batches."""
         for llm in self._opened.values():
             await llm.close()
+        if self.batches is not None:
+            self.batches.close()
         if self.journal is not None:
             self.journal.close()
 
@@ -151,7 +194,7 @@ class Parts:
         )
 
 
-def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Models, *, explain: bool = True) -> Parts:
+def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Opens, *, explain: bool = True) -> Parts:
     """Build a job's parts.
 
     Raises:
@@ -160,7 +203,9 @@ def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Models, *, explain
     explainer = None
     if explain:
         llm, name = models.open(spec.explainer_llm or spec.llm)
-        explainer = explainers.build(spec.explainer, llm, name)
+        explainer = explainers.build(
+            spec.explainer, llm, name, labels=lambda feature: imported_labels(evidence, feature)
+        )
     llm, name = models.open(spec.simulator_llm or spec.llm)
     simulator = Remembered(simulators.build(spec.simulator_name, llm, name))
     unknown = [s for s in spec.scorers if s not in scorers.names()]

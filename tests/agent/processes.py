@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exegete.datastore.workspace import Workspace
 from tests.agent import competent
-from tests.agent.harness import SMALL
+from tests.agent.harness import SMALL, known_to_be_able
 from tests.provider import ProviderServer
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ def competent_server(delay_s: float = 0.0) -> Iterator[ProviderServer]:
 def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:
     """`exegete label` with the parameters of SMALL, against a server."""
     given = SMALL | {"llm": f"openai:m@{url}/v1"} | parameters
+    known_to_be_able(workspace, f"openai:m@{url}/v1")
     options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     apart = {"--top", "--per-decile", "--quiet", "--hard"}  # only in a job file
     pairs = zip(options[::2], options[1::2], strict=True)

@@ -129,6 +129,15 @@ def test_label(cli: Cli, run: object, tmp_path: Path) -> None:
         (("label", "--simulator", "none"), "none"),
         (("label", "--scorers", "none"), "there is no scorer 'none'"),
         (("label", "--scorers", ""), "there is no scorer ''"),
+        (("label", "--budget", "-1"), "budget = -1.0 can't be used"),
+        (("label", "--budget-tokens", "many"), "--budget-tokens 'many' is no number of tokens"),
+        (("label", "--until", "late"), "until = 'late' can't be used: write a time of day such as 07:00"),
+        (("label", "--prices", tmp_path / "none"), "can't read the prices"),
+        ((*LABEL, "--llm", f"scripted:{file}", "--dry-run", "--prices", wrong), "are no TOML"),
+        (
+            (*LABEL, "--llm", "openai:m@http://127.0.0.1:1/v1", "--budget", 1),
+            "no price is known for openai:m",
+        ),
         (LABEL, "asks a language model"),
         ((*LABEL, "--llm", "openai:m"), "OPENAI_API_KEY"),
         ((*LABEL, "--llm", "anthropic:m"), "ANTHROPIC_API_KEY"),
@@ -324,3 +333,15 @@ def test_wrong_options(cli: Cli) -> None:
         assert (ended.code, ended.out) == (2, "")
         assert "Traceback" not in ended.err
         assert "Error" in ended.err
+
+
+def test_ctrl_c_outside_of_a_job(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence and exit code 130, whichever command it was, and wherever it was."""
+
+    def interrupt(root: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("exegete.datastore.workspace.Workspace.open", interrupt)
+    for words in (("status",), ("label",), ("review",)):
+        ended = cli(*words)
+        assert (ended.code, ended.complaint) == (130, "interrupted: run the same command to go on")

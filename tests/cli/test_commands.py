@@ -17,7 +17,9 @@ from exegete.agent.job import Job
 from exegete.agent.spec import JobSpec
 from exegete.cli import demo as demo_module
 from exegete.datastore.importing import ImportSpec, import_parquet
+from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
+from exegete.llm.size import likely_tokens
 from tests.agent import planted
 from tests.agent.harness import Runner
 from tests.agent.planted import DEAD, TRUTH
@@ -96,7 +98,7 @@ def test_label_as_json(run: Runner, cli: Cli) -> None:
     assert first["by_status"]["accepted"] == 2
     assert first["by_status"]["unscorable"] == 1
     assert first["spent"]["calls"] == len(run.llm.asked) > 0
-    assert first["spent"]["input_tokens"] == 10 * len(run.llm.asked)
+    assert first["spent"]["input_tokens"] == sum(likely_tokens(asked) for asked in run.llm.asked)
     second = facts(cli(*words))
     assert (second["run"], second["done"], second["before"], second["left"]) == (first["run"], 1, 3, 0)
     other = facts(cli(*words, "--name", "other", "--threshold", "0.4"))
@@ -211,6 +213,44 @@ def test_status(labelled: Cli, workspace: Workspace) -> None:
     assert "no job is running" in shown
     with workspace.job_lock():
         assert f"running: process {os.getpid()}" in labelled("status").out
+
+
+def test_dry_run(cli: Cli, workspace: Workspace) -> None:
+    """A table by stage with two totals, that fits 80 columns; the same as JSON; no model is needed for it."""
+    words = ("label", "--explainer", "highlight", "--llm", "openai:gpt-5-nano", "--dry-run")
+    shown = cli(*words)
+    assert (shown.code, shown.err) == (0, "")
+    assert "total with all 2 revisions" in shown.out
+    assert shown.out.splitlines()[-1] == "nothing was sent"
+    table = [line for line in shown.out.splitlines() if not line.startswith(("dry run", "tokens "))]
+    assert max(map(len, table)) <= 80
+    found = facts(cli(*words, "--json"))
+    assert 0 < found["without_revisions"]["total"]["usd"] < found["with_all_revisions"]["total"]["usd"]
+    assert "no call would be made" in cli("label", "--dry-run").out
+    assert not workspace.labels.exists()
+
+
+def test_status_says_what_was_asked_and_how_it_ended(cli: Cli, run: Runner, workspace: Workspace) -> None:
+    """Per run and model: calls, tokens, cache share, dollars; and what is never read as a score."""
+    run(name="night", features="8")
+    (row,) = facts(cli("status", "--json"))["calls"]
+    assert (row["calls"], row["refusal"], row["ambiguous"], row["usd"]) == (row["calls"], 0, 0, 0.0)
+    made_up = {"run": "night", "model": "m", "usd": None, "most_usd": None}
+    states = [
+        made_up | {"key": "1", "finish": "refusal", "input_tokens": 10, "cached_tokens": 5},
+        made_up | {"key": "2", "finish": "filtered", "input_tokens": 10, "cached_tokens": 0},
+        made_up | {"key": "3", "finish": "length", "input_tokens": None, "cached_tokens": None},
+        made_up
+        | {"key": "4@1", "finish": "ambiguous", "most_usd": 0.5}
+        | dict.fromkeys(("input_tokens", "cached_tokens")),
+    ]
+    Store(workspace.labels).insert({"calls": states})
+    shown = cli("status").out
+    assert "  m: 3 calls, 20 tokens in (25% from cache), 0 out, 3 without a known price" in shown
+    assert "of them not read: 1 cut at their room, 1 refused, 1 stopped by a content filter" in shown
+    assert "1 ambiguous: sent, maybe billed (up to $0.50), never answered" in shown
+    (night,) = facts(cli("sql", "SELECT * FROM runs", "--json"))
+    assert night["ambiguous"] == 1
 
 
 def test_status_of_a_new_workspace(cli: Cli) -> None:

@@ -5,14 +5,16 @@ Exit codes: 0 done, 1 ran and failed, 2 wrong use, 130 interrupted and resumable
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
 
-from exegete.cli import demo, doctor, harvest, importing, label, review, score, sql, status
-from exegete.cli.show import Warnings, complain
+from exegete.cli import demo, doctor, harvest, importing, label, logs, merge, review, score, sql, status
+from exegete.cli.show import complain
 from exegete.errors import ExegeteError
+
+INTERRUPTED = 130
+"""What a shell says of a process that Ctrl-C ended."""
 
 app = typer.Typer(
     name="exegete",
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("harvest")(harvest.harvest)
+app.command("merge")(merge.merge_command)
 app.add_typer(importing.app, name="import")
 app.command("label")(label.label)
 app.command("score")(score.score)
@@ -35,17 +38,18 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run the command line; a person's mistake ends in one sentence and never in a traceback."""
-    warnings = logging.getLogger("exegete")
-    if not warnings.handlers:
-        warnings.addHandler(Warnings(logging.WARNING))
+    logs.say_warnings()
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # how typer tells of Ctrl-C; a command that has said so exits by itself
+            raise KeyboardInterrupt
     except ExegeteError as error:
+        logs.LOGGER.info("the command ended with %s", type(error).__name__)
         complain(str(error))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted: run the same command to go on")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
@@ -54,4 +58,6 @@ def main() -> None:
             error.show()
             sys.exit(error.exit_code)
         raise
+    finally:
+        logs.close_log()
     sys.exit(code if isinstance(code, int) else 0)

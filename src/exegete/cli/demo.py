@@ -43,4 +43,4 @@ def demo(
         ("LLM", f"{program} label -w {here} --explainer highlight --llm openai:NAME --limit 8"),
     ):
         out.print(f"  {what:7}{command}", soft_wrap=True)
-    raise typer.Exit(code)
+    sys.exit(code)

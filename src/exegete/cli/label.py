@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from exegete.agent.spec import JobSpec, read_spec
-from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
+from exegete.cli.dry_run import show_forecast
+from exegete.cli.logs import open_log
+from exegete.cli.options import (
+    DEFAULT_WORKSPACE,
+    HarvestOption,
+    JsonOption,
+    VerboseOption,
+    WorkspaceOption,
+    count,
+)
 from exegete.cli.show import STYLES, err, label_table, out, safe, to_json
 from exegete.datastore.records import STATUSES
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
+from exegete.llm.meter import Spent
 
 SHOWN = 12
 
@@ -27,7 +38,7 @@ def label(
     name: Annotated[str | None, typer.Option(help="What the run is called.")] = None,
     harvest: HarvestOption = None,
     explainer: Annotated[
-        str | None, typer.Option(help="lexical (no LLM; default), highlight, token-activation.")
+        str | None, typer.Option(help="lexical (no LLM; default), highlight, token-activation, imported.")
     ] = None,
     simulator: Annotated[str | None, typer.Option(help="lexical (no LLM), sparse.")] = None,
     llm: Annotated[
@@ -45,8 +56,25 @@ def label(
     seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many features; resumable.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Features in flight at once. Default 16.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Dollars the run may cost, all its sittings together.")
+    ] = None,
+    budget_tokens: Annotated[str | None, typer.Option(help="Likewise in tokens, such as 5M.")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="File of prices that goes before the built-in table.")
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask by the provider's batch API: cheaper, within a day.")
+    ] = False,
+    until: Annotated[
+        str | None, typer.Option(help="Local time, such as 07:00, to start no further feature at.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take; send and spend nothing.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
+    verbose: VerboseOption = 0,
 ) -> None:
     """Label features: propose, simulate, score, revise, and judge on examples nobody has looked at."""
     given: dict[str, Any] = {
@@ -65,9 +93,19 @@ def label(
         "seed": seed,
         "limit": limit,
         "concurrency": concurrency,
+        "budget": budget,
+        "budget_tokens": count(budget_tokens, "--budget-tokens"),
+        "prices": prices,
+        "batch": batch or None,
+        "until": until,
     }
     spec = read_spec(job, given)
-    raise typer.Exit(run_label(Workspace.open(workspace), spec, json))
+    space = Workspace.open(workspace)
+    if dry_run:
+        show_forecast(space, spec, json)
+        return
+    open_log(workspace, verbose)
+    sys.exit(run_label(space, spec, json))
 
 
 def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = SHOWN) -> int:
@@ -91,6 +129,8 @@ def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = 
         out.print(to_json(facts), soft_wrap=True)
     else:
         show_run(space, report.run, shown)
+        if p.spent.calls or p.spent.from_journal:
+            out.print(spent_in_words(p.spent), soft_wrap=True)
         if p.before and not p.done:
             out.print(f"nothing was left to do: {p.before:,} features were labelled before")
         if report.left:
@@ -115,6 +155,21 @@ def show_run(space: Workspace, run: str, shown: int) -> None:
     parts = [Text(f"{by_status[s]:,} {s}", style=STYLES[s]) for s in STATUSES if s in by_status]
     shown_said = Text(f" ({len(rows)} best shown)" if total > len(rows) else "")
     out.print(line + Text(", ").join(parts) + shown_said, soft_wrap=True)
+
+
+def spent_in_words(spent: Spent) -> str:
+    """What a sitting has paid for, on one line."""
+    words = [f"{spent.calls:,} calls, {spent.input_tokens:,} tokens in"]
+    if spent.cached_tokens:
+        words[0] += f" ({spent.cached_tokens / spent.input_tokens:.0%} from the provider's cache)"
+    words.append(f"{spent.output_tokens:,} out")
+    if spent.unpriced < spent.calls:
+        words.append(f"${spent.usd:,.2f}")
+    if spent.unpriced:
+        words.append(f"{spent.unpriced:,} calls without a known price")
+    if spent.from_journal:
+        words.append(f"{spent.from_journal:,} replies paid for before")
+    return f"this sitting: {', '.join(words)}"
 
 
 @contextmanager

@@ -20,11 +20,25 @@ HarvestOption = Annotated[
     typer.Option("--harvest", help="Harvest to use, by name or a part of it; default: the only one."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="Say what happens, on stderr; -vv: everything.",
+    ),
+]
 DEFAULT_WORKSPACE = Path("workspace")
 
 
-def count(text: str | None) -> int | None:
+def count(text: str | None, option: str = "--tokens") -> int | None:
     """A number such as 250000, 250k or 10M.
+
+    Args:
+        text: as given; None stays None.
+        option: what it was given for.
 
     Raises:
         UsageError: it is none.
@@ -38,5 +52,5 @@ def count(text: str | None) -> int | None:
     except ValueError:
         number = 0.0
     if number < 1:
-        raise UsageError(f"--tokens {text!r} is no number of tokens: write for example 250000, 250k or 10M")
+        raise UsageError(f"{option} {text!r} is no number of tokens: write for example 250000, 250k or 10M")
     return int(number)

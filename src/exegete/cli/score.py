@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from exegete.agent.spec import read_spec
-from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
+from exegete.cli.logs import open_log
+from exegete.cli.options import (
+    DEFAULT_WORKSPACE,
+    HarvestOption,
+    JsonOption,
+    VerboseOption,
+    WorkspaceOption,
+)
 from exegete.cli.show import interval, number, out, plain_table, safe, small, to_json
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
@@ -29,6 +36,7 @@ def score(
     seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
+    verbose: VerboseOption = 0,
 ) -> None:
     """Score your own label for a feature on held-out examples, and store it as by `person`."""
     if split not in ("report", "refine"):
@@ -48,6 +56,7 @@ def score(
             "seed": seed,
         },
     )
+    open_log(workspace, verbose)
     found = asyncio.run(
         score_person(
             Workspace.open(workspace),
