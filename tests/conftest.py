@@ -17,6 +17,7 @@ settings.load_profile("exegete")
 
 # Before anything imports the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # on a machine with a GPU, too, tests compare float32 on the CPU
 os.environ["LANGSMITH_TRACING"] = "false"
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")

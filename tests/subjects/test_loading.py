@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from exegete.errors import SubjectError
+from exegete.subjects.devices import choose_device, choose_dtype
 from exegete.subjects.huggingface import open_subject
 from tests.subjects.tiny import POSITIONS, model_of
 
@@ -63,6 +65,86 @@ def test_weights_as_saved(folder: Path) -> None:
     loaded = open_subject(str(folder))._model.state_dict()
     for name, tensor in model_of("gpt2").state_dict().items():
         assert torch.equal(loaded[name], tensor)
+
+
+def test_precision(folders: dict[str, Path]) -> None:
+    """A precision that is asked for is the one that runs; on the CPU it is float32 otherwise."""
+    subject = open_subject(str(folders["llama"]), device="cpu", dtype="bfloat16")
+    assert (subject.dtype, subject.device) == ("bfloat16", "cpu")
+    assert subject.activations("layers.1", [subject.tokenise("the fox").ids]).dtype is torch.bfloat16
+    assert open_subject(str(folders["llama"]), device="cpu").dtype == "float32"
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_gpu_where_there_is_one(bf16: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU is taken where there is one, in bfloat16 if it has that, unless something else is asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    gpu = choose_device(None)
+    assert gpu.type == "cuda"
+    assert choose_dtype(None, gpu) is chosen
+    assert choose_dtype("float16", gpu) is torch.float16
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_dtype(None, torch.device("cpu")) is torch.float32
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_no_such_device(device: str, folder: Path) -> None:
+    """A device that is not there is refused by name."""
+    with pytest.raises(SubjectError, match=rf"torch has no device '{device}' here: choose one of cpu"):
+        open_subject(str(folder), device=device)
+
+
+@pytest.mark.parametrize("dtype", ["float8", "", "int8", "load"])
+def test_no_such_precision(dtype: str, folder: Path) -> None:
+    """A precision that is none is refused, with those that are."""
+    with pytest.raises(SubjectError, match=f"'{dtype}' is none of float32, bfloat16, float16"):
+        open_subject(str(folder), dtype=dtype)
+
+
+def test_bos_where_there_was_none(folders: dict[str, Path]) -> None:
+    """A BOS token that a dictionary needs stands before the text, gives nothing, and shows in the name."""
+    plain, with_bos = (open_subject(str(folders["gpt2"]), prepend_bos=bos) for bos in (None, True))
+    assert with_bos.name == f"{plain.name}+bos"
+    assert (plain.n_special, with_bos.n_special) == (0, 1)
+    ids = plain.tokenise("the quick fox").ids
+    bos = with_bos._tokenizer.bos_token_id
+    found = with_bos.activations("h.1", [ids, ids[:2]])
+    by_hand = plain.activations("h.1", [np.asarray([bos, *ids], dtype=np.int32)])
+    torch.testing.assert_close(found[0], by_hand[0, 1:])
+    assert not torch.allclose(found[0], plain.activations("h.1", [ids])[0], atol=1e-3)
+
+
+def test_no_bos_where_there_was_one(folders: dict[str, Path]) -> None:
+    """Where a dictionary was trained without, the tokenizer's BOS token is left out."""
+    plain, without = (open_subject(str(folders["llama"]), prepend_bos=bos) for bos in (None, False))
+    assert without.name == f"{plain.name}-bos"
+    assert (plain.n_special, without.n_special) == (1, 0)
+    ids = plain.tokenise("the quick fox").ids
+    given: list[torch.Tensor] = []
+    handle = without._model.get_input_embeddings().register_forward_pre_hook(lambda _m, a: given.append(a[0]))
+    without.activations("layers.0", [ids])
+    handle.remove()
+    assert given[0].tolist() == [ids.tolist()]
+
+
+@pytest.mark.parametrize(("kind", "bos"), [("llama", True), ("gpt2", False), ("bert", True), ("bert", False)])
+def test_bos_as_it_was(kind: str, bos: bool, folders: dict[str, Path]) -> None:
+    """A tokenizer that does what is wanted, or has its own token before texts, is left alone."""
+    plain, told = open_subject(str(folders[kind])), open_subject(str(folders[kind]), prepend_bos=bos)
+    assert (told.name, told.n_special) == (plain.name, plain.n_special)
+
+
+def test_a_tokenizer_without_bos(folder: Path) -> None:
+    """Where there is only an end token, that one stands first; where there is none, it is refused."""
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    del config["bos_token"]
+    path.write_text(json.dumps(config | {"eos_token": "<pad>"}))
+    assert open_subject(str(folder), prepend_bos=True)._prefix == [1]
+    path.write_text(json.dumps(config))
+    with pytest.raises(SubjectError, match="trained with a BOS token, which the model's tokenizer lacks"):
+        open_subject(str(folder), prepend_bos=True)
 
 
 @pytest.mark.parametrize("spec", ["nowhere", "no/where", "./nowhere", "gpt2"])

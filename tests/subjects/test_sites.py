@@ -23,6 +23,10 @@ MODULES = ["", "h", "h.0", "h.0.mlp", "h.0.mlp.c_proj", "h.11", "h.11.attn.c_pro
         ("blocks.0.mlp.hook_post", Site("h.0.mlp.c_proj", "input", 0)),
         ("blocks.0.hook_mlp_out", Site("h.0.mlp", "output", 0)),
         ("blocks.11.attn.hook_z", Site("h.11.attn.c_proj", "input", 11)),
+        ("blocks.0.mlp.hook_in", Site("h.0.mlp", "input", 0)),
+        ("h.0.mlp.input", Site("h.0.mlp", "input", 0)),
+        ("h.0.mlp.output", Site("h.0.mlp", "output", 0)),
+        ("transformer.h.0.mlp.input", Site("h.0.mlp", "input", 0)),
     ],
 )
 def test_names(name: str, site: Site) -> None:
@@ -40,6 +44,8 @@ def test_names(name: str, site: Site) -> None:
         ("transformer", "no module 'transformer': pass one of its module paths"),
         ("zzzzzzzzzzzzzz", "no module 'zzzzzzzzzzzzzz': pass one"),
         ("blocks.0.hook_mlp_out.", "no module"),
+        ("h.0.mpl.input", r"no module 'h\.0\.mpl\.input'; the nearest are h\.0\.mlp, "),
+        (".input", r"no module '\.input'"),
     ],
 )
 def test_no_such_module(name: str, said: str) -> None:
@@ -50,9 +56,40 @@ def test_no_such_module(name: str, said: str) -> None:
 
 def test_hook_names_of_other_architectures() -> None:
     """A hook name of an architecture that is not known says which are; its module paths still work."""
-    with pytest.raises(SubjectError, match=r"bert, gpt2, .*and not for 'mamba': pass a module path"):
+    with pytest.raises(SubjectError, match=r"bert, .*gpt2, .*and not for 'mamba': pass a module path"):
         resolve_site("blocks.0.hook_resid_pre", "mamba", MODULES)
     assert resolve_site("h.0", "mamba", MODULES).module == "h.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "site"),
+    [
+        ("language_model.layers.3", Site("language_model.layers.3", "output", 3)),
+        ("model.language_model.layers.3", Site("language_model.layers.3", "output", 3)),
+        ("model.layers.3.output", Site("language_model.layers.3", "output", 3)),
+        ("layers.3.mlp.input", Site("language_model.layers.3.mlp", "input", 3)),
+        ("blocks.3.hook_resid_pre", Site("language_model.layers.3", "input", 3)),
+    ],
+)
+def test_text_within_a_model_that_sees(name: str, site: Site) -> None:
+    """Gemma 3's text model lies within another, and its modules are found as either would name them."""
+    modules = ["", "language_model", "language_model.layers.3", "language_model.layers.3.mlp", "vision_tower"]
+    assert resolve_site(name, "gemma3", modules, "model") == site
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [
+        ("bert", "hook_resid_mid"),
+        ("bert", "ln2.hook_normalized"),
+        ("gpt_neox", "hook_resid_mid"),
+        ("olmo2", "ln2.hook_normalized"),
+    ],
+)
+def test_hooks_that_a_block_lacks(kind: str, hook: str) -> None:
+    """A place that an architecture's blocks do not have is refused by name."""
+    with pytest.raises(SubjectError, match=rf"a block of '{kind}' has no {hook}: pass a module path"):
+        resolve_site(f"blocks.0.{hook}", kind, ["layers.0"])
 
 
 def test_in_a_real_model(subjects: dict[str, HuggingFaceSubject]) -> None:

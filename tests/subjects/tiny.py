@@ -10,6 +10,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import (
     BertConfig,
     BertModel,
+    Gemma2Config,
+    Gemma2Model,
+    Gemma3Config,
+    Gemma3Model,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    GemmaConfig,
+    GemmaModel,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
@@ -17,7 +25,15 @@ from transformers import (
     GPTNeoXModel,
     LlamaConfig,
     LlamaModel,
+    MistralConfig,
+    MistralModel,
+    Olmo2Config,
+    Olmo2Model,
+    Olmo3Config,
+    Olmo3Model,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Model,
     Qwen3Config,
     Qwen3Model,
 )
@@ -32,6 +48,10 @@ TEXT = (
 
 WORDS = ("the", "quick", "fox", "jump", "lazy", "dog", "unlock", "ing", "moment", "able", "twice", "said")
 """Words and pieces that a tokenizer knows whole; anything else is spelt."""
+
+
+WITH_BOS = ("llama", "mistral", "qwen3", "gemma")
+"""Architectures whose tokenizer here puts a token before every text."""
 
 
 def byte_level(bos: bool = False) -> PreTrainedTokenizerFast:
@@ -105,20 +125,37 @@ def model_of(kind: str) -> Any:
         "eos_token_id": 0,
     }
     grouped = {"num_key_value_heads": 1}
+    of_heads = grouped | {"head_dim": WIDTH // HEADS}
+    gemma = of_heads | {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 0}
+    seeing = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     made = {
         "bert": lambda: BertModel(BertConfig(**usual)),
         "gpt2": lambda: GPT2Model(GPT2Config(**gpt2)),
         "gpt2-lm": lambda: GPT2LMHeadModel(GPT2Config(**gpt2)),
         "gpt_neox": lambda: GPTNeoXModel(GPTNeoXConfig(**usual)),
         "llama": lambda: LlamaModel(LlamaConfig(**usual, **grouped)),
-        "qwen3": lambda: Qwen3Model(Qwen3Config(**usual, **grouped, head_dim=WIDTH // HEADS)),
+        "mistral": lambda: MistralModel(MistralConfig(**usual, **of_heads)),
+        "qwen2": lambda: Qwen2Model(Qwen2Config(**usual, **grouped)),
+        "qwen3": lambda: Qwen3Model(Qwen3Config(**usual, **of_heads)),
+        "gemma": lambda: GemmaModel(GemmaConfig(**usual, **gemma)),
+        "gemma2": lambda: Gemma2Model(Gemma2Config(**usual, **gemma)),
+        "gemma3_text": lambda: Gemma3TextModel(Gemma3TextConfig(**usual, **gemma)),
+        "gemma3": lambda: Gemma3Model(
+            Gemma3Config(
+                text_config=Gemma3TextConfig(**usual, **gemma).to_dict(),
+                vision_config=seeing | {"image_size": 8, "patch_size": 4},
+                mm_tokens_per_image=4,
+            )
+        ),
+        "olmo2": lambda: Olmo2Model(Olmo2Config(**usual, **grouped, pad_token_id=1)),
+        "olmo3": lambda: Olmo3Model(Olmo3Config(**usual, **grouped, pad_token_id=1)),
     }
     return made[kind]().eval()
 
 
 def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
     """The tokenizer that goes with a model."""
-    return word_piece() if kind == "bert" else byte_level(bos=kind in ("llama", "qwen3"))
+    return word_piece() if kind == "bert" else byte_level(bos=kind.startswith(WITH_BOS))
 
 
 def save(kind: str, folder: Path) -> Path:
