@@ -80,7 +80,8 @@ class Excerpt:
     stratum: str
     """"top", "decile 1" (weakest) to "decile 10", "quiet" (uniform), or "hard quiet" (similar, silent)."""
     weight: float
-    """1 / probability that its context was kept; 1 for "top", and 0 for "hard quiet", which is no sample."""
+    """1 / probability that its context was kept; 1 for "top", and 0 for "hard quiet", which is no sample. NaN
+    where nobody knows how imported evidence was drawn."""
 
     @property
     def peak(self) -> float:

@@ -2,7 +2,8 @@
 
 A method is found by name among ours and those of installed packages (entry points of the group
 `exegete.explainers`); ours can't be replaced from outside. A class whose constructor takes `llm` and
-`model_name` asks a language model; one that takes nothing needs none.
+`model_name` asks a language model; one that takes `labels` reads those that came with the evidence; one that
+takes nothing needs nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from exegete.errors import UsageError
 
 if TYPE_CHECKING:
     from exegete.explainers.explainer import Explainer
+    from exegete.explainers.imported import LabelsOf
     from exegete.llm.llm import LLM
 
 __all__ = ["EXPLAINERS", "GROUP", "build", "names"]
@@ -25,6 +27,7 @@ EXPLAINERS = {
     "lexical": "exegete.explainers.lexical:LexicalExplainer",
     "token-activation": "exegete.explainers.token_activation:TokenActivation",
     "highlight": "exegete.explainers.highlight:Highlight",
+    "imported": "exegete.explainers.imported:ImportedLabels",
 }
 """Our own methods, by name, each imported when it is asked for."""
 
@@ -34,13 +37,16 @@ def names() -> tuple[str, ...]:
     return tuple(_found())
 
 
-def build(name: str, llm: LLM | None = None, model_name: str | None = None) -> Explainer:
+def build(
+    name: str, llm: LLM | None = None, model_name: str | None = None, labels: LabelsOf | None = None
+) -> Explainer:
     """Make an explainer by its method's name.
 
     Args:
         name: one of `names()`.
         llm: the model it may ask; not needed by a method that asks none.
         model_name: that model as named on the command line.
+        labels: gives the labels that came with a feature; not needed by a method that writes its own.
 
     Raises:
         UsageError: there is no such method, or it asks a model and none was given.
@@ -49,7 +55,10 @@ def build(name: str, llm: LLM | None = None, model_name: str | None = None) -> E
     if name not in found:
         raise UsageError(f"there is no explainer named {name!r}: choose one of {', '.join(found)}")
     method = found[name].load()
-    if "llm" not in inspect.signature(method).parameters:
+    wanted = inspect.signature(method).parameters
+    if "labels" in wanted:
+        return cast("Explainer", method(labels=labels or (lambda _: ())))
+    if "llm" not in wanted:
         return cast("Explainer", method())
     if llm is None or model_name is None:
         raise UsageError(f"explainer {name!r} asks a language model: name one, or choose 'lexical'")

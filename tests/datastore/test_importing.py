@@ -13,18 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from exegete.datastore import importing
-from exegete.datastore.evidence import AgentEvidence, ReportEvidence
+from exegete.datastore import import_tables
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.importing import ImportSpec, import_parquet
-from exegete.datastore.records import SPLITS, Plan
+from exegete.datastore.records import SPLITS
 from exegete.datastore.splits import split_of
 from exegete.datastore.words import unit_starts
 from exegete.errors import FormatError
+from tests.datastore.imported import SPEC, found_in
 from tests.datastore.parquet_folders import Folder, good
-
-ALL = Plan(top=10_000, per_decile=0, quiet=10_000, window=None)
-SPEC = ImportSpec(top=10_000, sample=40_000, quiet=40_000)
 
 
 def opened(folder: Folder, tmp_path: Path, spec: ImportSpec = SPEC) -> EvidenceFile:
@@ -32,22 +29,6 @@ def opened(folder: Folder, tmp_path: Path, spec: ImportSpec = SPEC) -> EvidenceF
     manifest, made = import_parquet(tmp_path / "acts", spec, tmp_path / "evidence")
     assert made
     return EvidenceFile(tmp_path / "evidence" / f"{manifest.name}.duckdb")
-
-
-def found_in(file: EvidenceFile) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """All that can be read: activating and quiet excerpts, by feature, split and text."""
-    activating, quiet = {}, {}
-    for feature in file.features:
-        agent, report = AgentEvidence(file), ReportEvidence(file)
-        for split, read in zip(SPLITS, (agent.explain, agent.refine, report.report), strict=True):
-            evidence = read(feature, ALL)
-            for e in evidence.activating:
-                activating[feature.index, split, e.context.document, e.context.tokens] = (
-                    e.activations.tolist()
-                )
-            for e in evidence.quiet:
-                quiet[feature.index, split, e.context.document, e.context.tokens] = e.activations.tolist()
-    return activating, quiet
 
 
 def expected_of(folder: Folder, shown: Any, seed: int = 0) -> tuple[dict[Any, Any], dict[Any, Any]]:
@@ -188,7 +169,7 @@ def test_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts read three at a time are the same evidence, and progress counts them."""
     folder = good()
     whole = opened(folder, tmp_path / "a")
-    monkeypatch.setattr(importing, "_BATCH", 3)
+    monkeypatch.setattr(import_tables, "_BATCH", 3)
     said: list[int] = []
     manifest, _ = import_parquet(tmp_path / "a" / "acts", SPEC, tmp_path / "b", said.append)
     parts = EvidenceFile(tmp_path / "b" / f"{manifest.name}.duckdb")
@@ -216,7 +197,7 @@ def test_chunks_of_activations(size: int) -> None:
     """Activations arrive in chunks that end anywhere; each context gets all of its own, and no other's."""
     rng = np.random.default_rng(size)
     rows = [(int(r), i, i % 7, 1.0 + i) for i, r in enumerate(sorted(rng.integers(0, 40, 60)))]
-    triples = importing._Triples(Cursor(rows, size))
+    triples = import_tables._Triples(Cursor(rows, size))
     taken: list[tuple[int, int, int, float]] = []
     for edge in (0, 3, 3, 10, 31, 40):
         part = list(zip(*(column.tolist() for column in triples.until(edge)), strict=True))
