@@ -24,9 +24,10 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exegete.datastore.database import connect
-from exegete.datastore.kept import N_SPLITS, Ints, Kept, ranks_within, slots_of
+from exegete.datastore.kept import N_SPLITS, Kept, Pairs, QuietContext, ranks_within
 from exegete.datastore.records import SPLITS, Floats, Polarity
 from exegete.errors import WorkspaceDamaged, WorkspaceError
 
@@ -34,7 +35,7 @@ FORMAT = 1
 """Raised when a file written before can no longer be read."""
 
 _BLOCK = 4096
-"""Feature slots written at a time."""
+"""Contexts, or feature slots of the quiet pool, written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,9 @@ def _write_tables(
         [("format", str(FORMAT)), ("parameters", json.dumps(parameters)), *_seen(kept)],
     )
     _store(con, "features", [_features(slots, kept)])
-    _store(con, "contexts", [_contexts(kept)])
+    _store(con, "contexts", _contexts(kept))
     _store(con, "examples", _examples(slots, kept))
-    _store(con, "quiet_activations", [_quiet(slots, kept)])
+    _store(con, "quiet_activations", _quiet(slots, kept))
 
 
 def _seen(kept: Kept) -> list[tuple[str, str]]:
@@ -178,7 +179,7 @@ def _features(slots: Sequence[Slot], kept: Kept) -> pa.Table:
         "density": s.fired / tokens,
         "maximum": s.maximum.max(axis=1),
         "maximum_explain": s.maximum[:, 0],
-        "histogram": _lists(s.histogram.reshape(-1), np.full(len(slots), s.histogram.shape[1]), pa.int64()),
+        "histogram": lists(s.histogram.reshape(-1), np.full(len(slots), s.histogram.shape[1]), pa.int64()),
         "metadata": pa.array([f.metadata for f in slots], pa.string()),
     }
     for i, split in enumerate(SPLITS):
@@ -186,31 +187,30 @@ def _features(slots: Sequence[Slot], kept: Kept) -> pa.Table:
     return pa.table(columns)
 
 
-def _contexts(kept: Kept) -> pa.Table:
-    rows = [kept.contexts[key] for key in sorted(kept.contexts)]
-    return pa.table(
-        {
-            "context_id": pa.array([c.id for c in rows], pa.int64()),
-            "split": pa.array([SPLITS[c.split] for c in rows], pa.string()),
-            "quiet": pa.array([(c.split, c.id) in kept.quiet for c in rows], pa.bool_()),
-            "document": pa.array([c.document for c in rows], pa.string()),
-            "start": pa.array([c.start for c in rows], pa.int32()),
-            "token_ids": pa.array([c.token_ids for c in rows], pa.list_(pa.int32())),
-            "tokens": pa.array([c.tokens for c in rows], pa.list_(pa.string())),
-        }
-    )
+def _contexts(kept: Kept) -> Iterator[pa.Table]:
+    keys = sorted(kept.contexts)
+    for at in range(0, max(1, len(keys)), _BLOCK):
+        rows = [kept.contexts[key] for key in keys[at : at + _BLOCK]]
+        yield pa.table(
+            {
+                "context_id": pa.array([c.id for c in rows], pa.int64()),
+                "split": pa.array([SPLITS[c.split] for c in rows], pa.string()),
+                "quiet": pa.array([(c.split, c.id) in kept.quiet for c in rows], pa.bool_()),
+                "document": pa.array([c.document for c in rows], pa.string()),
+                "start": pa.array([c.start for c in rows], pa.int32()),
+                "token_ids": pa.array([c.token_ids for c in rows], pa.list_(pa.int32())),
+                "tokens": pc.split_pattern(pa.array([c.text for c in rows], pa.string()), "\x1f"),
+            }
+        )
 
 
 def _examples(slots: Sequence[Slot], kept: Kept) -> Iterator[pa.Table]:
-    """Tables of examples, a block of slots each; at least one, so that the table exists."""
+    """Tables of examples, some thousand slots each; at least one, so that the table exists."""
     index = np.asarray([f.index for f in slots], dtype=np.int32)
     polarity = np.asarray([f.polarity for f in slots], dtype=object)
-    slices = [rows for _, rows in slots_of(kept.pairs)] or [slice(0, 0)]
-    for at in range(0, len(slices), _BLOCK):
-        some = slices[at : at + _BLOCK]
-        p = kept.pairs.take(np.arange(some[0].start, some[-1].stop))
+    for p in kept.parts:
         slot, split = p.group // N_SPLITS, p.group % N_SPLITS
-        rank = ranks_within(p.group, -p.strength, p.context)
+        rank = ranks_within(p.group, np.arange(len(p)))
         yield pa.table(
             {
                 "feature_index": pa.array(index[slot], pa.int32()),
@@ -218,50 +218,64 @@ def _examples(slots: Sequence[Slot], kept: Kept) -> Iterator[pa.Table]:
                 "split": pa.array(np.asarray(SPLITS, dtype=object)[split], pa.string()),
                 "rank": pa.array(rank, pa.int32()),
                 "sampled": p.order <= kept.order_bar[p.group],
-                "weight": _weights(p.group, rank, kept),
+                "weight": _weights(p, rank, kept),
                 "context_id": p.context,
                 "peak": p.strength,
-                "positions": _lists(p.position, p.length, pa.uint16()),
-                "activations": _lists(p.value, p.length, pa.float32()),
+                "positions": lists(p.position, p.length, pa.uint16()),
+                "activations": lists(p.value, p.length, pa.float32()),
             }
         )
 
 
-def _weights(group: Ints, rank: Ints, kept: Kept) -> Floats:
+def _weights(p: Pairs, rank: np.ndarray[Any, Any], kept: Kept) -> Floats:
     """1 / inclusion probability: 1 for the top, (population - top) / (kept - top) for the uniform rest."""
-    fired = kept.statistics.fired_contexts.reshape(-1)
-    rest = np.maximum(1, np.bincount(group, minlength=len(fired))[group] - kept.k_top)
-    population = np.maximum(rest, fired[group] - kept.k_top)
+    fired = kept.statistics.fired_contexts.reshape(-1)[p.group]
+    first = int(p.group.min(initial=0))
+    rest = np.maximum(1, np.bincount(p.group - first)[p.group - first] - kept.k_top)
+    population = np.maximum(rest, fired - kept.k_top)
     return np.where(rank < kept.k_top, 1.0, population / rest).astype(np.float32)
 
 
-def _quiet(slots: Sequence[Slot], kept: Kept) -> pa.Table:
-    keys = sorted(kept.quiet)
-    slot = np.concatenate([np.zeros(0, np.int64), *(kept.quiet[k].slot for k in keys)])
-    context = np.concatenate(
-        [np.zeros(0, np.int64), *(np.full(len(kept.quiet[k].slot), k[1], dtype=np.int64) for k in keys)]
-    )
-    position = np.concatenate([np.zeros(0, np.int64), *(kept.quiet[k].position for k in keys)])
-    value = np.concatenate([np.zeros(0, np.float32), *(kept.quiet[k].value for k in keys)])
-    order = np.lexsort((position, context, slot))
-    slot, context, position, value = slot[order], context[order], position[order], value[order]
-    new = np.concatenate(([True], (slot[1:] != slot[:-1]) | (context[1:] != context[:-1])))[: len(slot)]
-    first = np.flatnonzero(new)
-    length = np.diff(np.append(first, len(slot)))
+def _quiet(slots: Sequence[Slot], kept: Kept) -> Iterator[pa.Table]:
+    """Tables of what fires in the pool, some thousand slots each, ordered by feature and context."""
     index = np.asarray([f.index for f in slots], dtype=np.int32)
     polarity = np.asarray([f.polarity for f in slots], dtype=object)
-    return pa.table(
-        {
-            "feature_index": pa.array(index[slot[first]], pa.int32()),
-            "polarity": pa.array(polarity[slot[first]], pa.string()),
-            "context_id": context[first],
-            "positions": _lists(position.astype(np.uint16), length, pa.uint16()),
-            "activations": _lists(value, length, pa.float32()),
-        }
-    )
+    pool = sorted(kept.quiet.items(), key=lambda item: item[0][1])
+    for at in range(0, max(1, len(slots)), _BLOCK):
+        slot, context, position, value = _quiet_of(pool, at, at + _BLOCK)
+        new = np.concatenate(([True], (slot[1:] != slot[:-1]) | (context[1:] != context[:-1])))[: len(slot)]
+        first = np.flatnonzero(new)
+        length = np.diff(np.append(first, len(slot)))
+        yield pa.table(
+            {
+                "feature_index": pa.array(index[slot[first]], pa.int32()),
+                "polarity": pa.array(polarity[slot[first]], pa.string()),
+                "context_id": context[first],
+                "positions": lists(position, length, pa.uint16()),
+                "activations": lists(value, length, pa.float32()),
+            }
+        )
 
 
-def _lists(values: np.ndarray[Any, Any], length: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+def _quiet_of(
+    pool: Sequence[tuple[tuple[int, int], QuietContext]], first: int, last: int
+) -> tuple[np.ndarray[Any, Any], ...]:
+    """What fires in the pool of slots `first` to `last` - 1: slot, context id, position, value.
+
+    The pool is in the order of context ids, and what fires in a context in that of slots and positions.
+    """
+    parts: list[tuple[np.ndarray[Any, Any], ...]] = [
+        (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.float32))
+    ]
+    for (_, id_), q in pool:
+        a, b = np.searchsorted(q.slot, [first, last]).tolist()
+        parts.append((q.slot[a:b], np.full(b - a, id_, dtype=np.int64), q.position[a:b], q.value[a:b]))
+    columns = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(columns[0], kind="stable")
+    return tuple(column[order] for column in columns)
+
+
+def lists(values: np.ndarray[Any, Any], length: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     """An Arrow list column from values laid end to end and the length of each list."""
-    offsets = np.concatenate(([0], np.cumsum(length))).astype(np.int32)
+    offsets = np.concatenate(([0], np.cumsum(length, dtype=np.int64))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, kind))

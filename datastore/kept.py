@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,17 +53,17 @@ class Firings:
 
 @dataclass(slots=True)
 class Pairs:
-    """Kept (feature, context) pairs, with the sparse activations of each."""
+    """Kept (feature, context) pairs, with the sparse activations of each: 22 bytes a pair and 6 a firing."""
 
-    group: Ints
+    group: NDArray[np.int32]
     """(n,) slot * 3 + split."""
     context: Ints
     """(n,) context id."""
     strength: Floats
     """(n,) largest activation in the context, raw units."""
-    order: NDArray[np.float64]
-    """(n,) the sample key in [0, 1)."""
-    length: Ints
+    order: NDArray[np.uint32]
+    """(n,) the sample key: 32 bits of a hash of slot and context."""
+    length: NDArray[np.uint16]
     """(n,) how many positions fire."""
     position: NDArray[np.uint16]
     """(length.sum(),) token positions of all pairs, one pair after the other."""
@@ -83,10 +82,12 @@ class Pairs:
 
     def take(self, index: Ints) -> Pairs:
         """The pairs at `index`, in that order."""
-        starts = np.cumsum(self.length) - self.length
+        ends = np.cumsum(self.length, dtype=np.int64)
         length = self.length[index]
-        inner = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        flat = np.repeat(starts[index], length) + inner
+        new_ends = np.cumsum(length, dtype=np.int64)
+        # Where each chosen firing stands: its place in the result, moved by how far its pair is moved.
+        flat = np.repeat((ends - self.length)[index] - (new_ends - length), length)
+        flat += np.arange(len(flat))
         return Pairs(
             self.group[index],
             self.context[index],
@@ -95,6 +96,21 @@ class Pairs:
             length,
             self.position[flat],
             self.value[flat],
+        )
+
+    def cut(self, a: int, b: int, start: int, end: int) -> Pairs:
+        """Pairs `a` to `b` - 1, whose firings are `start` to `end` - 1.
+
+        They are copied: a view would keep all of its batch alive while it waits.
+        """
+        return Pairs(
+            self.group[a:b].copy(),
+            self.context[a:b].copy(),
+            self.strength[a:b].copy(),
+            self.order[a:b].copy(),
+            self.length[a:b].copy(),
+            self.position[start:end].copy(),
+            self.value[start:end].copy(),
         )
 
     def __len__(self) -> int:
@@ -124,9 +140,9 @@ class QuietContext:
 
     order: float
     """The key it was drawn by, in [0, 1)."""
-    slot: Ints
-    """(n,) feature slot of each activation."""
-    position: Ints
+    slot: NDArray[np.int32]
+    """(n,) feature slot of each activation, not falling."""
+    position: NDArray[np.uint16]
     """(n,) token position."""
     value: Floats
     """(n,) raw units."""
@@ -138,39 +154,47 @@ class Kept:
 
     contexts: dict[tuple[int, int], KeptContext]
     """By (split, id)."""
-    pairs: Pairs
-    """Sorted by (group, strength falling)."""
+    parts: list[Pairs]
+    """At least one; each of a range of slots, the ranges in order, sorted by (group, strength falling)."""
     quiet: dict[tuple[int, int], QuietContext]
     """The pool, by (split, id)."""
     statistics: Statistics
     k_top: int
-    order_bar: NDArray[np.float64]
+    order_bar: NDArray[np.uint32]
     """(groups,) a pair belongs to its group's uniform sample when its sample key is at or below this."""
 
+    @property
+    def pairs(self) -> Pairs:
+        """All pairs in one piece."""
+        return Pairs.join(self.parts)
 
-def ranks_within(group: Ints, *keys: NDArray[np.generic]) -> Ints:
-    """Rank of each row within its group by the keys (first key first, ascending)."""
-    order = np.lexsort((*reversed(keys), group))
+
+def ranks_within(group: NDArray[np.integer], order: Ints) -> NDArray[np.int32]:
+    """Rank of each row within its group.
+
+    Args:
+        group: (n,) group of each row.
+        order: (n,) the rows sorted by group, and within a group by what they are ranked by.
+
+    Returns:
+        (n,) ranks, from 0.
+    """
     sorted_group = group[order]
-    first = np.concatenate(([True], sorted_group[1:] != sorted_group[:-1]))
-    starts = np.flatnonzero(first)
-    rank_sorted = np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
-    ranks = np.empty(len(group), dtype=np.int64)
-    ranks[order] = rank_sorted
+    starts = np.flatnonzero(np.concatenate(([True], sorted_group[1:] != sorted_group[:-1])))
+    sizes = np.diff(np.append(starts, len(group)))
+    ranks = np.empty(len(group), dtype=np.int32)
+    ranks[order] = np.arange(len(group)) - np.repeat(starts, sizes)
     return ranks
 
 
 def no_pairs() -> Pairs:
     """Pairs of nothing."""
-    ints, floats = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    return Pairs(ints, ints, floats, np.zeros(0), ints, np.zeros(0, dtype=np.uint16), floats)
-
-
-def slots_of(pairs: Pairs) -> Iterator[tuple[int, slice]]:
-    """The slices of sorted pairs that belong to each slot that has any."""
-    slot = pairs.group // N_SPLITS
-    if not len(slot):
-        return
-    edges = np.flatnonzero(np.concatenate(([True], slot[1:] != slot[:-1], [True])))
-    for a, b in pairwise(edges.tolist()):
-        yield int(slot[a]), slice(a, b)
+    return Pairs(
+        np.zeros(0, dtype=np.int32),
+        np.zeros(0, dtype=np.int64),
+        np.zeros(0, dtype=np.float32),
+        np.zeros(0, dtype=np.uint32),
+        np.zeros(0, dtype=np.uint16),
+        np.zeros(0, dtype=np.uint16),
+        np.zeros(0, dtype=np.float32),
+    )

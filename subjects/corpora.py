@@ -10,34 +10,20 @@ hf://DATASET[:CONFIG][:SPLIT][:COLUMN]   a dataset of the hub, streamed (extra `
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import platform
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol
 
 import zstandard
 
 from exegete.errors import CorpusError
-
-SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-PART_CHARACTERS = 10_000
-"""A plain text file is cut into documents of about this size, so that it can be split at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A piece of text that is never divided between splits."""
-
-    name: str
-    """Unique in its corpus."""
-    text: str
+from exegete.subjects.text_files import SUFFIXES, Document, file_documents, first_fault
 
 
 class Corpus(Protocol):
@@ -102,7 +88,9 @@ class StdlibDocs:
         from pydoc_data.topics import topics
 
         seen: set[str] = set()
+        read, total = 0, sum(map(len, topics.values()))
         for topic in sorted(topics, key=lambda t: (len(topics[t]), t)):
+            read += len(topics[topic])
             section, part = 0, list[str]()
             for paragraph in re.split(r"\n\s*\n", topics[topic]):
                 if _is_heading(paragraph) and part:
@@ -113,7 +101,7 @@ class StdlibDocs:
                     seen.add(words)
                     part.append(paragraph)
             if part:
-                yield Document(f"{topic}#{section}", "\n\n".join(part))
+                yield Document(f"{topic}#{section}", "\n\n".join(part), read / total)
 
 
 def _is_heading(paragraph: str) -> bool:
@@ -143,108 +131,30 @@ class LocalCorpus:
 
     def documents(self) -> Iterator[Document]:
         """Every file's documents, files in the order of their names."""
+        before, total = 0, sum(_size(path) for path in self.files)
         for path in self.files:
             name = str(path.relative_to(self.root))
+            size = _size(path)
             try:
-                if path.suffix == ".parquet":
-                    yield from _parquet(path, name)
-                elif path.suffix == ".txt":
-                    yield from _plain(path, name)
-                else:
-                    yield from _json_lines(path, name)
+                for document in file_documents(path, name):
+                    read = before + (document.share or 0.0) * size
+                    yield replace(document, share=read / max(1, total))
             except UnicodeDecodeError as error:
                 raise CorpusError(
-                    f"{path} is not UTF-8 text ({_first_fault(path)}): convert it, for example with "
+                    f"{path} is not UTF-8 text ({first_fault(path)}): convert it, for example with "
                     "iconv -f latin1 -t utf8"
                 ) from error
             except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
                 raise CorpusError(f"{path} can't be read: {error}") from error
+            before += size
 
 
-def _plain(path: Path, name: str) -> Iterator[Document]:
-    part, size, number = list[str](), 0, 0
-    with _open_text(path) as file:
-        for line in file:
-            part.append(line)
-            size += len(line)
-            if size >= PART_CHARACTERS and not line.strip():
-                yield Document(f"{name}#{number}", "".join(part))
-                part, size, number = [], 0, number + 1
-    if any(line.strip() for line in part):
-        yield Document(f"{name}#{number}", "".join(part))
-
-
-def _open_bytes(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        raw = zstandard.ZstdDecompressor().stream_reader(
-            path.open("rb"), closefd=True, read_across_frames=True
-        )
-        return cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", raw)))
-    return path.open("rb")
-
-
-def _open_text(path: Path) -> io.TextIOWrapper:
-    """A file's text, unpacked, without the mark that some editors put before it."""
-    return io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig")
-
-
-def _first_fault(path: Path) -> str:
-    """Where a file is not UTF-8. A decoder of a stream knows the place in its buffer only."""
-    offset = 0
-    with _open_bytes(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                at = error.start
-                return f"byte {line[at]:#04x} at position {offset + at}, line {number}"
-            offset += len(line)
-    return "it changed while it was read"
-
-
-def _json_lines(path: Path, name: str) -> Iterator[Document]:
-    with _open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-                raise CorpusError(f"{path} line {number} is not JSON ({why}): one object a line") from None
-            if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-                raise CorpusError(f'{path} line {number} has no string "text": put the document there')
-            # JSON can spell half a surrogate pair, which is no character.
-            yield Document(f"{name}#{number}", re.sub("[\ud800-\udfff]", "\ufffd", record["text"]))
-
-
-def _parquet(path: Path, name: str) -> Iterator[Document]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 of one that is not there, which is said when it is its turn."""
     try:
-        with pq.ParquetFile(path) as file:
-            if "text" not in file.schema_arrow.names:
-                columns = ", ".join(file.schema_arrow.names)
-                raise CorpusError(f'{path} has columns {columns} and no column "text": rename one to it')
-            kind = file.schema_arrow.field("text").type
-            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                raise CorpusError(f'{path} has the column "text" of type {kind}: write it as strings')
-            number = 0
-            for batch in file.iter_batches(batch_size=1024, columns=["text"]):
-                for text in batch.column(0).to_pylist():
-                    if isinstance(text, str) and text.strip():
-                        yield Document(f"{name}#{number}", text)
-                    number += 1
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f'{path} has bytes in the column "text" that are not UTF-8: convert them'
-        ) from error
-    except pa.ArrowException as error:
-        raise CorpusError(f"{path} can't be read as Parquet ({str(error).splitlines()[0]})") from error
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

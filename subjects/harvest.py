@@ -1,45 +1,37 @@
-"""From a corpus to evidence, in one streaming pass.
+"""From a corpus to evidence: whole, several sites at once, or in shards that are merged later.
 
-1. Documents are cut between words into contexts of a fixed number of tokens, or few less; a context's id is
-   a digest of its tokens.
-2. On a first sample, each dense feature's firing threshold is set to a high quantile of its activations
-   (a GELU neuron is never exactly 0); a sparse feature's threshold is 0. It is recorded.
-3. Every batch runs through the subject up to the site, through the dictionary, and what lies above the
-   threshold goes, sparse, to the keeper (datastore/keeper.py), which decides what is kept.
-4. What was kept is written to an evidence file, which appears only when it is whole.
-
-Memory is bounded by features times kept examples, whatever the number of tokens.
+A harvest's name is its subject, site and dictionary and a digest of every parameter, so the same harvest is
+never made twice, and its shards, its checkpoints and its evidence file find each other. The pass itself is
+in subjects/streaming.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from exegete.datastore.evidence_writer import FORMAT, Manifest, Slot, read_manifest, write_evidence
-from exegete.datastore.hashing import digest64
-from exegete.datastore.keeper import Keeper
-from exegete.datastore.kept import KeptContext
-from exegete.datastore.records import SPLITS, Polarity
-from exegete.datastore.splits import SHARES, split_of
-from exegete.datastore.words import unit_starts
-from exegete.errors import CorpusError, SubjectError, UsageError
+from exegete.datastore.evidence_writer import FORMAT, Manifest, read_manifest, write_evidence
+from exegete.datastore.shards import check_enough, shard_folder, write_shard
+from exegete.datastore.splits import SHARES
+from exegete.errors import JobError, SubjectError, UsageError
+from exegete.subjects.checkpoint import EVERY, Checkpoints
 from exegete.subjects.corpora import Corpus
 from exegete.subjects.dictionaries import Dictionary, open_dictionary
-from exegete.subjects.encoder import Encoder, batched
 from exegete.subjects.huggingface import HuggingFaceSubject
-from exegete.subjects.spec import HarvestSpec, Progress
+from exegete.subjects.spec import WHOLE, HarvestSpec, Progress, Shard
+from exegete.subjects.streaming import Pass, Strand
 
 MAX_CONTEXT = 65_535
 """Positions are kept in 16 bits."""
+
+_OWN = ("site", "features", "dictionary")
+"""Parameters in which harvests of one pass may differ."""
+
+OnProgress = Callable[[Progress], None]
 
 
 def harvest(
@@ -47,118 +39,137 @@ def harvest(
     corpus: Corpus,
     spec: HarvestSpec,
     folder: Path,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
+    checkpoint_every: float = EVERY,
 ) -> tuple[Manifest, bool]:
-    """Harvest evidence, or find that the same harvest is already there.
+    """Harvest evidence, or find that the same harvest is already there. See `harvest_all`."""
+    return harvest_all(subject, corpus, [spec], folder, on_progress, checkpoint_every)[0]
+
+
+def harvest_all(
+    subject: HuggingFaceSubject,
+    corpus: Corpus,
+    specs: Sequence[HarvestSpec],
+    folder: Path,
+    on_progress: OnProgress = lambda _: None,
+    checkpoint_every: float = EVERY,
+) -> list[tuple[Manifest, bool]]:
+    """Harvest evidence of several sites and dictionaries in one pass of the model.
+
+    A harvest that was killed goes on at its last checkpoint, and ends with the evidence of one that wasn't.
 
     Args:
         subject: the model under study.
         corpus: the text.
-        spec: what to read and how much to keep.
+        specs: what to read and how much to keep; they may differ in site, features and dictionary only.
         folder: where evidence files stand.
         on_progress: called now and then.
+        checkpoint_every: seconds between checkpoints.
 
     Returns:
-        The harvest's manifest, and whether it was made now.
+        For each spec the harvest's manifest, and whether it was made now: those that are there are not made
+        again.
 
     Raises:
         SubjectError: no such site or feature.
         CorpusError: too little text.
         WorkspaceError: the file can't be written.
     """
-    parameters = _parameters(subject, corpus, spec)
-    path = folder / f"{_name(parameters)}.duckdb"
-    if path.exists() and path.with_suffix(".json").exists():
-        return read_manifest(path), False
-    dictionary = open_dictionary(spec.dictionary, subject.width(spec.site))
-    indices = _wanted(spec, dictionary)
-    longest = min(subject.max_context, MAX_CONTEXT)
-    if spec.context <= subject.n_special or spec.context > longest:
-        raise UsageError(
-            f"--context {spec.context} does not fit: {subject.name} takes {subject.n_special + 1} to "
-            f"{longest} tokens"
-        )
-    encoder = Encoder(subject, dictionary, spec, indices)
-    encoder.calibrate(itertools.islice(contexts(subject, corpus, spec), spec.calibration), on_progress)
-    sides: list[Polarity] = ["+", "-"] if spec.polarity == "both" else [spec.polarity]
-    slots = [
-        Slot(index, side, float(threshold))
-        for (side, index), threshold in zip(
-            itertools.product(sides, indices), encoder.thresholds.tolist(), strict=True
-        )
-    ]
-    keeper = make_keeper(slots, spec)
-    for batch in batched(contexts(subject, corpus, spec), spec.batch):
-        keeper.add(batch, encoder.firings(batch))
-        on_progress(Progress("harvesting", keeper.statistics.tokens))
-    _check_enough(keeper, corpus, spec)
-    on_progress(Progress("writing", keeper.statistics.tokens))
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_evidence(path, parameters, slots, keeper.finish()), True
+    strands = _strands(subject, corpus, specs)
+    paths = {name: folder / f"{name}.duckdb" for name in strands}
+    new = {
+        n: s for n, s in strands.items() if not (paths[n].exists() and paths[n].with_suffix(".json").exists())
+    }
+    if new:
+        checkpoints = _checkpoints(folder, list(new.values()), WHOLE, checkpoint_every)
+        Pass(subject, corpus, list(new.values()), checkpoints, on_progress=on_progress).run()
+        for strand in new.values():
+            check_enough(strand.keeper, strand.parameters)
+            on_progress(Progress("writing", strand.keeper.statistics.tokens))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_evidence(paths[strand.name], strand.parameters, strand.slots, strand.keeper.finish())
+        checkpoints.clear()
+    return [(read_manifest(paths[name]), name in new) for name in strands]
 
 
-def make_keeper(slots: Sequence[Slot], spec: HarvestSpec) -> Keeper:
-    """A keeper for these slots with the spec's sizes."""
-    keys = np.asarray([s.index * 2 + (s.polarity == "-") for s in slots], dtype=np.int64)
-    k_sample = tuple(max(1, round(spec.sample * share)) for share in SHARES)
-    k_quiet = tuple(max(1, round(spec.quiet * share)) for share in SHARES)
-    return Keeper(
-        len(slots),
-        keys,
-        spec.top,
-        (k_sample[0], k_sample[1], k_sample[2]),
-        (k_quiet[0], k_quiet[1], k_quiet[2]),
-        spec.seed,
-    )
-
-
-def contexts(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) -> Iterator[KeptContext]:
-    """Cut documents into contexts.
-
-    A context ends where a word ends, so that no half word is ever shown; only a word longer than a context
-    is cut. The last context of a document is kept when it fills at least a quarter; shorter ones are dropped.
-
-    Yields:
-        Contexts in corpus order, until the token budget is spent.
-    """
-    length = spec.context - subject.n_special
-    left = spec.tokens if spec.tokens is not None else 1 << 62
-    for document in corpus.documents():
-        tokens = subject.tokenise(document.text)
-        split = SPLITS.index(split_of(document.name, spec.seed))
-        for start, end in windows(unit_starts(tokens.display, "word").tolist(), len(tokens.ids), length):
-            if (end - start) * 4 < length:
-                continue
-            if left <= 0:
-                return
-            left -= end - start
-            ids = tokens.ids[start:end].copy()  # a view would keep the whole document alive
-            text = "\x1f".join(piece.replace("\x1f", " ") for piece in tokens.display[start:end])
-            yield KeptContext(digest64(ids.tobytes()), split, document.name, start, ids, text)
-
-
-def windows(starts: Sequence[int], n_tokens: int, length: int) -> Iterator[tuple[int, int]]:
-    """Consecutive windows of at most `length` tokens that begin and end between words.
+def harvest_shard(
+    subject: HuggingFaceSubject,
+    corpus: Corpus,
+    specs: Sequence[HarvestSpec],
+    folder: Path,
+    shard: Shard,
+    on_progress: OnProgress = lambda _: None,
+    checkpoint_every: float = EVERY,
+) -> list[tuple[Path, bool]]:
+    """Harvest one part of a corpus, to be merged with the others (datastore/shards.py).
 
     Args:
-        starts: positions at which words start, increasing.
-        n_tokens: tokens of the document.
-        length: tokens a window may have.
+        shard: which part.
+        subject, corpus, specs, folder, on_progress, checkpoint_every: as of `harvest_all`.
 
-    Yields:
-        (start, end) of each window; together they are the document.
+    Returns:
+        For each spec the shard's folder, and whether it was made now.
+
+    Raises:
+        UsageError: there is no such part, or activations are to be shuffled.
+        SubjectError, CorpusError, WorkspaceError: as `harvest_all`.
     """
-    start = 0
-    while start < n_tokens:
-        end = start + length
-        if end < n_tokens:
-            word = starts[bisect_right(starts, end) - 1]
-            end = word if word > start else end
-        yield start, min(end, n_tokens)
-        start = end
+    if not 0 <= shard.number < shard.of:
+        raise UsageError(
+            f"there is no shard {shard.number}/{shard.of}: they are 0/{shard.of} to {shard.of - 1}/{shard.of}"
+        )
+    if any(spec.shuffle for spec in specs):
+        raise UsageError("shuffled activations can't be harvested in shards: run it whole, on fewer tokens")
+    strands = _strands(subject, corpus, specs)
+    paths = {name: shard_folder(folder, name, shard.number, shard.of) for name in strands}
+    new = {name: strand for name, strand in strands.items() if not paths[name].exists()}
+    if new:
+        checkpoints = _checkpoints(folder, list(new.values()), shard, checkpoint_every)
+        Pass(subject, corpus, list(new.values()), checkpoints, shard, on_progress, folder).run()
+        for name, strand in new.items():
+            on_progress(Progress("writing", strand.keeper.statistics.tokens))
+            part = (shard.number, shard.of)
+            write_shard(paths[name], name, strand.parameters, part, strand.slots, strand.keeper)
+        checkpoints.clear()
+    return [(paths[name], name in new) for name in strands]
+
+
+def _strands(subject: HuggingFaceSubject, corpus: Corpus, specs: Sequence[HarvestSpec]) -> dict[str, Strand]:
+    """A strand for every spec, by the harvest's name."""
+    shared = [{k: v for k, v in asdict(spec).items() if k not in _OWN} for spec in specs]
+    if any(values != shared[0] for values in shared):
+        raise JobError("harvests of one pass differ in site, features and dictionary only: run them apart")
+    longest = min(subject.max_context, MAX_CONTEXT)
+    context = specs[0].context
+    if context <= subject.n_special or context > longest:
+        raise UsageError(
+            f"--context {context} does not fit: {subject.name} takes {subject.n_special + 1} to "
+            f"{longest} tokens"
+        )
+    fingerprint = corpus.fingerprint()
+    strands: dict[str, Strand] = {}
+    for spec in specs:
+        dictionary = open_dictionary(spec.dictionary, subject.width(spec.site))
+        parameters = _parameters(subject, corpus.name, fingerprint, spec, dictionary)
+        name = _name(parameters)
+        if name in strands:
+            raise UsageError(f"site {spec.site!r} is asked for twice with the same dictionary: name it once")
+        strands[name] = Strand.begin(name, parameters, spec, dictionary, _wanted(spec, dictionary))
+    return strands
+
+
+def _checkpoints(folder: Path, strands: Sequence[Strand], shard: Shard, every: float) -> Checkpoints:
+    about = {
+        "harvests": {strand.name: strand.parameters for strand in strands},
+        "shard": shard.number,
+        "of": shard.of,
+    }
+    return Checkpoints(folder, about, every)
 
 
 def _wanted(spec: HarvestSpec, dictionary: Dictionary) -> list[int]:
+    if dictionary.sparse and spec.polarity != "+":
+        raise UsageError(f"the features of {spec.dictionary} have one side: leave --polarity at +")
     if spec.features is None:
         return list(range(dictionary.n_features))
     beyond = [i for i in spec.features if not 0 <= i < dictionary.n_features]
@@ -170,32 +181,20 @@ def _wanted(spec: HarvestSpec, dictionary: Dictionary) -> list[int]:
     return sorted(set(spec.features))
 
 
-def _check_enough(keeper: Keeper, corpus: Corpus, spec: HarvestSpec) -> None:
-    s = keeper.statistics
-    if s.tokens < spec.context:
-        raise CorpusError(
-            f"the corpus {corpus.name} gave {s.tokens} tokens, less than one context of {spec.context}: "
-            "give more text, or a smaller --context"
-        )
-    empty = [split for split, n in zip(SPLITS, s.contexts.tolist(), strict=True) if n == 0]
-    if empty:
-        raise CorpusError(
-            f"the corpus {corpus.name} left the {' and '.join(empty)} split without text, because whole "
-            "documents are dealt to splits and it has too few: give more documents, or another --seed"
-        )
-
-
-def _parameters(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) -> dict[str, Any]:
+def _parameters(
+    subject: HuggingFaceSubject, corpus: str, fingerprint: str, spec: HarvestSpec, dictionary: Dictionary
+) -> dict[str, Any]:
     """What a harvest was run with, as JSON values."""
     values = asdict(spec)
     values["features"] = None if spec.features is None else list(spec.features)
-    site = subject.site(spec.site)
+    values["dictionary"] = dictionary.name
     return {
         "kind": "harvest",
         "subject": subject.name,
-        "layer": site.layer,
-        "corpus": corpus.name,
-        "corpus_fingerprint": corpus.fingerprint(),
+        "dtype": subject.dtype,
+        "layer": subject.site(spec.site).layer,
+        "corpus": corpus,
+        "corpus_fingerprint": fingerprint,
         "shares": list(SHARES),
         "format": FORMAT,
         **values,
@@ -205,6 +204,8 @@ def _parameters(subject: HuggingFaceSubject, corpus: Corpus, spec: HarvestSpec) 
 def _name(parameters: dict[str, Any]) -> str:
     """A name a person can recognise, that changes with any parameter."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
-    subject = str(parameters["subject"]).rsplit("/", 1)[-1].split("@")[0]
-    words = f"{subject}-{parameters['site']}-{parameters['dictionary']}"
+    subject, dictionary = (
+        str(parameters[key]).rstrip("/").rsplit("/", 1)[-1].split("@")[0] for key in ("subject", "dictionary")
+    )
+    words = f"{subject}-{parameters['site']}-{dictionary}"
     return "".join(ch if ch.isalnum() or ch in "-._" else "-" for ch in words).lower() + "-" + digest

@@ -37,8 +37,27 @@ class HarvestSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `of` parts of a corpus."""
+
+    number: int = 0
+    """From 0."""
+    of: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the corpus."""
+        return self.of == 1
+
+
+WHOLE = Shard()
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a harvest has come."""
 
     stage: Literal["calibrating", "harvesting", "writing"]
     tokens: int
+    expected: int | None = None
+    """Tokens there will be in all, as far as can be told."""

@@ -28,6 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_shards_and_merge(cli: Cli, source: list[object], tmp_path: Path) -> None:
     """Shards are made once each; merge names what lacks, and then makes what an unsharded harvest makes."""
     words: list[object] = ["harvest", "--site", "h.1.mlp.act", *source, "-w", tmp_path / "w"]
@@ -50,6 +51,7 @@ def test_shards_and_merge(cli: Cli, source: list[object], tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.slow
 def test_merge_from_elsewhere(cli: Cli, source: list[object], tmp_path: Path) -> None:
     """Shards of other folders are merged into a workspace; a folder without any is said."""
     for i in range(2):
@@ -62,12 +64,13 @@ def test_merge_from_elsewhere(cli: Cli, source: list[object], tmp_path: Path) ->
     assert (nothing.code, "there is no shard" in " ".join(nothing.err.split())) == (2, True)
 
 
+@pytest.mark.slow
 def test_several_sites(cli: Cli, source: list[object], tmp_path: Path) -> None:
     """Two sites make two harvests, which --json lists."""
-    words: list[object] = ["harvest", "--site", "h.1.mlp.act", "--site", "h.0", *source, "-w", tmp_path]
+    words: list[object] = ["harvest", "--site", "h.1.mlp.act", "--site", "h.0", *source, "-w", tmp_path / "w"]
     made = json.loads(cli(*words, "--json").out)
     assert [facts["made_now"] for facts in made] == [True, True]
-    assert sorted(facts["harvest"] for facts in made) == sorted(Workspace.open(tmp_path).harvests())
+    assert sorted(facts["harvest"] for facts in made) == sorted(Workspace.open(tmp_path / "w").harvests())
     assert cli(*words).out.count("already there") == 2
 
 
@@ -89,6 +92,8 @@ def test_several_sites(cli: Cli, source: list[object], tmp_path: Path) -> None:
 )
 def test_refused(words: list[str], said: str, cli: Cli, source: list[object], tmp_path: Path) -> None:
     """Options that can't be had are refused in a sentence."""
-    done = cli("harvest", *[w for w in source if w not in ("--batch-tokens", 32)], *words, "-w", tmp_path)
+    done = cli(
+        "harvest", *[w for w in source if w not in ("--batch-tokens", 32)], *words, "-w", tmp_path / "w"
+    )
     assert done.code == 2
     assert said in " ".join(done.err.split())

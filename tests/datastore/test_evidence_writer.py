@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from exegete.datastore import evidence_writer
+from exegete.datastore import evidence_writer, partition
 from exegete.datastore.database import connect
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.evidence_writer import FORMAT, Slot, read_manifest, sha256_of, write_evidence
@@ -127,14 +127,18 @@ def test_nothing_fires(tmp_path: Path) -> None:
 
 
 def test_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seen: list[Seen]) -> None:
-    """Slots written in small blocks make the same table as in one."""
-    kept = keep(seen, SIZES)
+    """Slots kept and written a few at a time make the same tables as all at once."""
+    tables = ("features", "contexts", "examples", "quiet_activations")
+    found = []
     for block in (1, 4, 4096):
         monkeypatch.setattr(evidence_writer, "_BLOCK", block)
+        monkeypatch.setattr(partition, "SLOTS", block)
+        kept = keep(seen, SIZES)
+        assert len(kept.parts) == -(-6 // block)
         write_evidence(tmp_path / f"b{block}.duckdb", PARAMETERS, SLOTS, kept)
-    rows = [table(tmp_path / f"b{block}.duckdb", "SELECT * FROM examples") for block in (1, 4, 4096)]
-    assert rows[0] == rows[1] == rows[2]
-    assert len(rows[0]) == len(kept.pairs)
+        found.append([table(tmp_path / f"b{block}.duckdb", f"SELECT * FROM {name}") for name in tables])
+        assert len(found[-1][2]) == len(kept.pairs)
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
@@ -157,7 +161,7 @@ def test_an_exception_leaves_nothing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from exegete.datastore import evidence_writer
+from exegete.datastore import evidence_writer, partition
 from tests.datastore.streams import Sizes, context, keep
 
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exegete.datastore import keeper as keeper_module
+from exegete.datastore import partition
 from exegete.datastore.keeper import Keeper
 from tests.datastore.streams import (
     Seen,
@@ -35,9 +36,12 @@ SIZES = st.builds(
 
 @pytest.fixture(autouse=True, scope="module")
 def _impatient() -> Iterator[None]:
-    """Compact every few pairs, so that pruning takes part in small tests."""
+    """Compact every few pairs and forget every few contexts, in partitions of two slots, so that pruning
+    takes part in small tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeper_module, "_PENDING", 8)
+        patch.setattr(partition, "PENDING", 8)
+        patch.setattr(partition, "SLOTS", 2)
+        patch.setattr(keeper_module, "_CONTEXTS", 8)
         yield
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from exegete.datastore import keeper as keeper_module
+from exegete.datastore import partition
 from exegete.datastore.keeper import Keeper
 from exegete.datastore.kept import Firings, KeptContext
 
@@ -16,7 +16,7 @@ K_TOP, K_SAMPLE, K_QUIET, N_SLOTS = 5, (10, 10, 10), (8, 8, 8), 4
 
 @pytest.fixture
 def keeper(monkeypatch: pytest.MonkeyPatch) -> Keeper:
-    monkeypatch.setattr(keeper_module, "_PENDING", 512)
+    monkeypatch.setattr(partition, "PENDING", 512)
     return Keeper(N_SLOTS, np.arange(N_SLOTS), K_TOP, K_SAMPLE, K_QUIET, 0)
 
 
@@ -39,7 +39,7 @@ def test_counts_are_bounded(keeper: Keeper) -> None:
     pairs = N_SLOTS * sum(K_TOP + k for k in K_SAMPLE)
     for stage in range(4):
         feed(keeper, stage * 3000, 3000)
-        assert len(keeper.contexts) <= 512 + 2 * (pairs + sum(K_QUIET))
+        assert len(keeper.contexts) <= 1024 + 2 * (pairs + sum(K_QUIET))
     kept = keeper.finish()
     assert len(kept.pairs) <= pairs
     assert len(kept.quiet) == sum(K_QUIET)

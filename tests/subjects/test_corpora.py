@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exegete.errors import CorpusError
-from exegete.subjects.corpora import PART_CHARACTERS, Document, _is_heading, open_corpus
+from exegete.subjects.corpora import _is_heading, open_corpus
+from exegete.subjects.text_files import PART_CHARACTERS, Document
 
 TEXTS = ["first text", "second\ntext — “é” 日本 🙂", "third   "]
 
@@ -87,7 +88,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_plain_text_is_cut_at_blank_lines(parts: list[str], scratch: Path) -> None:
     """A plain file's documents, joined, are the file; all but the last are long and end at a blank line."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exegete.subjects.corpora.PART_CHARACTERS", 500)
+        patch.setattr("exegete.subjects.text_files.PART_CHARACTERS", 500)
         text = "\n\n".join(parts)
         path = scratch / "c.txt"
         path.write_text(text, encoding="utf-8")

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exegete.datastore.kept import KeptContext
+from exegete.datastore.kept import Firings, KeptContext
 from exegete.errors import SubjectError
-from exegete.subjects.dictionaries import Neurons, open_dictionary
-from exegete.subjects.encoder import Encoder, batched
-from exegete.subjects.spec import HarvestSpec, Progress
+from exegete.subjects.dictionaries import Neurons
+from exegete.subjects.encoder import Encoder
+from exegete.subjects.spec import HarvestSpec
 
 WIDTH = 5
 SPEC = HarvestSpec(site="s", context=8, batch=3, calibration=10, firing_quantile=0.9)
@@ -51,8 +51,38 @@ def contexts(n: int, seed: int = 0, shortest: int = 8) -> list[KeptContext]:
     return found
 
 
-def encoder(spec: HarvestSpec = SPEC, indices: Sequence[int] = (0, 2, 4), **given_: Any) -> Encoder:
-    return Encoder(Given(**given_), Neurons(WIDTH), spec, indices)  # type: ignore[arg-type]
+class Both:
+    """The subject with an encoder of its activations."""
+
+    def __init__(self, subject: Given, dictionary: Any, spec: HarvestSpec, indices: Sequence[int]) -> None:
+        self.subject, self.spec = subject, spec
+        self.encoder = Encoder(dictionary, spec, indices)
+
+    def calibrate(self, sample: Sequence[KeptContext], used: int | None = None) -> None:
+        """Set thresholds on the first `used` contexts, in batches."""
+        left = len(sample) if used is None else used
+        for batch in self.batches(sample):
+            if left > 0:
+                self.encoder.sample(batch, self.run(batch), min(left, len(batch)))
+            left -= len(batch)
+        self.encoder.settle()
+
+    def batches(self, contexts: Sequence[KeptContext]) -> list[Sequence[KeptContext]]:
+        return [contexts[at : at + self.spec.batch] for at in range(0, len(contexts), self.spec.batch)]
+
+    def run(self, batch: Sequence[KeptContext]) -> torch.Tensor:
+        return self.subject.activations("s", [c.token_ids for c in batch])
+
+    def firings(self, batch: Sequence[KeptContext]) -> Firings:
+        return self.encoder.firings(batch, self.run(batch))
+
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        return self.encoder.thresholds
+
+
+def encoder(spec: HarvestSpec = SPEC, indices: Sequence[int] = (0, 2, 4), **given_: Any) -> Both:
+    return Both(Given(**given_), Neurons(WIDTH), spec, indices)
 
 
 def sides(spec: HarvestSpec, table: NDArray[np.float32], indices: Sequence[int]) -> NDArray[np.float32]:
@@ -66,9 +96,9 @@ def sides(spec: HarvestSpec, table: NDArray[np.float32], indices: Sequence[int])
 def test_thresholds(polarity: Any, quantile: float) -> None:
     """A threshold is exceeded by the asked share of the sample's tokens, counted, and is never below 0."""
     spec = replace(SPEC, polarity=polarity, firing_quantile=quantile)
-    sample, said = contexts(10, shortest=3), list[Progress]()
+    sample = contexts(10, shortest=3)
     found = encoder(spec)
-    found.calibrate(iter(sample), said.append)
+    found.calibrate(sample)
     acts = sides(spec, Given().table, (0, 2, 4))[np.concatenate([c.token_ids for c in sample])]
     n = int(len(acts) * (1 - quantile))
     expected = np.maximum(0, np.sort(acts, axis=0)[::-1][n])
@@ -77,21 +107,68 @@ def test_thresholds(polarity: Any, quantile: float) -> None:
     fired = np.bincount(found.firings(sample).slot, minlength=acts.shape[1])
     assert fired.tolist() == (acts > expected).sum(0).tolist()
     assert fired.max() <= n
-    assert said[-1] == Progress("calibrating", len(acts))
 
 
-def test_sparse_features_have_no_threshold() -> None:
-    """A dictionary whose silence is 0 is not calibrated: its thresholds stay 0, and nothing is run."""
-    found = Encoder(Given(), Neurons(WIDTH, sparse=True), SPEC, [0])  # type: ignore[arg-type]
-    found.calibrate(iter(contexts(10)), lambda _: pytest.fail("it was run"))
-    assert found.thresholds.tolist() == [0.0]
+@pytest.mark.parametrize("polarity", ["+", "-", "both"])
+@pytest.mark.parametrize("used", [1, 3, 5, 9, 10])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_sample_is_not_run_again(polarity: Any, used: int, shuffle: bool) -> None:
+    """Batches that lay in the sample as wholes have the firings that running them again would give."""
+    spec = replace(SPEC, polarity=polarity, calibration=used, shuffle=shuffle)
+    sample = contexts(10, shortest=3)
+    found = encoder(spec)
+    found.calibrate(sample, used)
+    whole = [batch for at, batch in enumerate(found.batches(sample)) if at * 3 + len(batch) <= used]
+    first = [rows(found.encoder.sampled_firings(batch)) for batch in whole]
+    assert first == [rows(found.firings(batch)) for batch in whole]
+    assert any(first) == bool(whole)
 
 
-def firing_set(found: Encoder, batch: Sequence[KeptContext]) -> set[tuple[int, int, int, float]]:
-    f = found.firings(batch)
-    rows = list(zip(f.slot.tolist(), f.row.tolist(), f.position.tolist(), f.value.tolist(), strict=True))
-    assert len(rows) == len(set(rows))
-    return set(rows)
+class Latents:
+    """A sparse dictionary: features are pairs of channels, and fire where their sum is above 1."""
+
+    name, n_features, sparse = "latents@1", 10, True
+    pairs = tuple((a, b) for a in range(WIDTH) for b in range(a))
+
+    def all(self, acts: Any) -> Any:
+        """(N, 10)"""
+        summed = acts[:, [a for a, _ in self.pairs]] + acts[:, [b for _, b in self.pairs]]
+        return summed * (summed > 1)
+
+    def fire(self, acts_ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        acts_NF = self.all(acts_ND)
+        token, feature = acts_NF.nonzero(as_tuple=True)
+        return token, feature, acts_NF[token, feature]
+
+
+@pytest.mark.parametrize("indices", [range(10), (7,), (1, 4, 9)])
+def test_sparse_dictionaries(indices: Sequence[int]) -> None:
+    """Of a sparse dictionary fires what it says fires, of the asked features; it has no thresholds."""
+    found, batch = Both(Given(), Latents(), SPEC, indices), contexts(6, shortest=2)
+    found.calibrate(contexts(10))
+    assert found.thresholds.tolist() == [0.0] * len(indices)
+    acts = Latents().all(Given().table)[:, list(indices)]
+    expected = {
+        (slot, row, position, float(acts[token, slot]))
+        for row, c in enumerate(batch)
+        for position, token in enumerate(c.token_ids.tolist())
+        for slot in range(len(indices))
+        if acts[token, slot] > 1
+    }
+    assert firing_set(found, batch) == expected
+    assert expected
+
+
+def rows(f: Firings) -> list[tuple[int, int, int, float]]:
+    """Firings in order."""
+    columns = (f.slot.tolist(), f.row.tolist(), f.position.tolist(), f.value.tolist())
+    return sorted(zip(*columns, strict=True))
+
+
+def firing_set(found: Both, batch: Sequence[KeptContext]) -> set[tuple[int, int, int, float]]:
+    listed = rows(found.firings(batch))
+    assert len(listed) == len(set(listed))
+    return set(listed)
 
 
 @settings(deadline=None, max_examples=30)
@@ -100,7 +177,7 @@ def test_firings(polarity: Any, n: int, seed: int) -> None:
     """What fires is every activation above the threshold, by a loop over contexts, positions and slots."""
     spec = replace(SPEC, polarity=polarity)
     found, batch = encoder(spec), contexts(n, seed, shortest=1)
-    found.calibrate(iter(contexts(10)), lambda _: None)
+    found.calibrate(contexts(10))
     table = sides(spec, Given().table, (0, 2, 4))
     expected = {
         (slot, row, position, float(table[token, slot]))
@@ -169,7 +246,7 @@ def test_not_finite(value: float) -> None:
     """Activations that are NaN or infinite are refused by the site's name, in both passes."""
     spoilt = encoder(spoil=value)
     for work in (
-        lambda: spoilt.calibrate(iter(contexts(2)), lambda _: None),
+        lambda: spoilt.calibrate(contexts(2)),
         lambda: spoilt.firings(contexts(2)),
     ):
         with pytest.raises(SubjectError, match="activations at s are not finite"):
@@ -179,24 +256,5 @@ def test_not_finite(value: float) -> None:
 def test_no_sample() -> None:
     """Without any text there is nothing to calibrate on, and no crash."""
     found = encoder()
-    found.calibrate(iter([]), lambda _: None)
+    found.calibrate([])
     assert found.thresholds.tolist() == [0.0] * 3
-
-
-@given(st.lists(st.integers(), max_size=20), st.integers(1, 7))
-def test_batched(items: list[int], size: int) -> None:
-    """Batches, end to end, are the items; all but the last are full."""
-    found = list(batched(iter(items), size))
-    assert [x for batch in found for x in batch] == items
-    assert all(len(batch) == size for batch in found[:-1])
-    assert all(found)
-
-
-def test_dictionaries() -> None:
-    """`neurons` are a site's channels; any other name is refused, with what is read."""
-    neurons = open_dictionary("neurons", 7)
-    assert (neurons.name, neurons.n_features, neurons.sparse) == ("neurons", 7, False)
-    acts = torch.arange(14.0).reshape(2, 7)
-    assert neurons.encode(acts, torch.tensor([5, 0])).tolist() == [[5.0, 0.0], [12.0, 7.0]]
-    with pytest.raises(SubjectError, match="'gpt2-small-res-jb' can't be read: this version reads `neurons`"):
-        open_dictionary("gpt2-small-res-jb", 7)

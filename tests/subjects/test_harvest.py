@@ -29,8 +29,9 @@ from exegete.datastore.words import unit_starts
 from exegete.datastore.workspace import Workspace
 from exegete.errors import CorpusError, SubjectError, UsageError
 from exegete.subjects.corpora import open_corpus
-from exegete.subjects.harvest import harvest, windows
+from exegete.subjects.harvest import harvest
 from exegete.subjects.huggingface import HuggingFaceSubject, open_subject
+from exegete.subjects.reading import windows
 from exegete.subjects.spec import HarvestSpec, Progress
 from tests.subjects.tiny import WORDS
 
@@ -351,7 +352,7 @@ def refuse(
         ({"features": (-1,)}, SubjectError, "feature -1 is out of range"),
         ({"site": "blocks.3.hook_mlp_out"}, SubjectError, "no module"),
         ({"site": "wpe"}, SubjectError, "contexts, tokens, channels"),
-        ({"dictionary": "sae"}, SubjectError, "dictionary 'sae' can't be read"),
+        ({"dictionary": "sae"}, SubjectError, "there is no dictionary 'sae'"),
         ({"context": 65}, UsageError, r"--context 65 does not fit: gpt2@\w+ takes 1 to 64 tokens"),
         ({"context": 0}, UsageError, "--context 0 does not fit"),
         ({"tokens": 10}, CorpusError, "left the .* split"),

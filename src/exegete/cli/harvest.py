@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, count
+from exegete.cli.harvest_bar import harvest_bar
+from exegete.cli.logs import open_log
+from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, VerboseOption, WorkspaceOption, count
 from exegete.cli.show import err, number, out, to_json
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.evidence_writer import Manifest
 from exegete.datastore.workspace import Workspace, parse_features
 from exegete.errors import UsageError
-from exegete.subjects.spec import HarvestSpec
-from exegete.subjects.spec import Progress as HarvestProgress
+from exegete.subjects.spec import HarvestSpec, Shard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is harvested from, as it was asked for."""
+
+    subject: str = "all-MiniLM-L6-v2"
+    corpus: str = "stdlib-docs"
+    device: str | None = None
+    dtype: str | None = None
 
 
 def harvest(
-    site: Annotated[str, typer.Option(help="Module path or hook name, e.g. encoder.layer.3.intermediate.")],
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Module path or hook name; several are read in one pass; default: the dictionary's."
+        ),
+    ] = None,
     subject: Annotated[
         str, typer.Option(help="Model: a folder, hf:NAME[@REVISION], or all-MiniLM-L6-v2.")
     ] = "all-MiniLM-L6-v2",
-    dictionary: Annotated[str, typer.Option(help="What features are read from the site.")] = "neurons",
+    dictionary: Annotated[
+        list[str] | None,
+        typer.Option(help="What is read there: neurons, or weights' folder or hf://REPO; one for each site."),
+    ] = None,
     features: Annotated[str | None, typer.Option(help="Indices such as 0-511; default: all.")] = None,
     corpus: Annotated[
         str, typer.Option(help="Text: .txt, .jsonl, .parquet, a folder of them, hf://DATASET, stdlib-docs.")
@@ -42,16 +63,33 @@ def harvest(
     shuffle_activations: Annotated[
         bool, typer.Option(help="Control: deal activations to other contexts, so that no label is right.")
     ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if any.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16; default: by the device.")
+    ] = None,
+    batch_tokens: Annotated[
+        str | None, typer.Option(help="Tokens a forward pass, e.g. 64k; default: 32 contexts.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Only part i of N of the corpus, i/N from 0; then `exegete merge`.")
+    ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Run the shards on Ray, and merge them.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="With --ray: how many; default: one a GPU, or 2.", min=1)
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
+    verbose: VerboseOption = 0,
 ) -> None:
     """Collect evidence: what makes each feature fire, and what does not."""
     if polarity not in ("+", "-", "both"):
         raise UsageError(f"--polarity {polarity!r} is not one of +, - and both")
+    if ray and shard is not None:
+        raise UsageError("--ray makes the shards itself: leave out --shard, and say how many with --workers")
+    part = None if shard is None else parse_shard(shard)
     spec = HarvestSpec(
-        site=site,
+        site="",
         features=None if features is None else parse_features(features),
-        dictionary=dictionary,
         polarity="both" if polarity == "both" else "-" if polarity == "-" else "+",
         tokens=count(tokens),
         context=context,
@@ -61,76 +99,193 @@ def harvest(
         seed=seed,
         shuffle=shuffle_activations,
     )
+    if (a_batch := count(batch_tokens, "--batch-tokens")) is not None:
+        spec = replace(spec, batch=max(1, a_batch // context))
     space = Workspace.open_or_create(workspace)
-    manifest, made = run_harvest(space, subject, corpus, spec)
-    tell(space, manifest, made, json)
+    open_log(workspace, verbose)
+    source = Source(subject, corpus, device, dtype)
+    specs, bos = read_what(spec, site or [], dictionary or ["neurons"])
+    if part is not None:
+        run_shard(space, source, specs, bos, part, json)
+    elif ray:
+        tell_all(space, run_on_ray(space, source, specs, bos, workers), json)
+    else:
+        tell_all(space, run_harvests(space, source, specs, bos), json)
+
+
+def read_what(
+    spec: HarvestSpec, sites: Sequence[str], dictionaries: Sequence[str]
+) -> tuple[list[HarvestSpec], bool | None]:
+    """A spec for every site with its dictionary, and whether their contexts begin with a BOS token.
+
+    Args:
+        spec: what they have in common.
+        sites: may be empty: every dictionary's own site, then.
+        dictionaries: one for all sites, or one for each.
+
+    Raises:
+        UsageError: they don't match, or need different contexts.
+        SubjectError: there is no such dictionary, or it does not say which site it reads.
+    """
+    from exegete.subjects.dictionaries import choose_site, dictionary_origin
+
+    if sites and len(dictionaries) not in (1, len(sites)):
+        raise UsageError(
+            f"{len(sites)} sites and {len(dictionaries)} dictionaries: give one --dictionary for each "
+            "--site, in the same order, or one for all"
+        )
+    names = list(dictionaries) * (len(sites) if len(dictionaries) == 1 and sites else 1)
+    origins = [dictionary_origin(name) for name in names]
+    asked: list[str | None] = [*sites] or [None] * len(names)
+    specs = [
+        replace(spec, site=choose_site(a_site, origin, name), dictionary=name)
+        for a_site, origin, name in zip(asked, origins, names, strict=True)
+    ]
+    for note in dict.fromkeys(note for origin in origins for note in origin.notes):
+        err.print(note, soft_wrap=True, markup=False, highlight=False)
+    wanted = {o.needs.prepend_bos for o in origins if o.needs.prepend_bos is not None}
+    if len(wanted) > 1:
+        raise UsageError(
+            "some of these dictionaries read contexts that begin with a BOS token, and some don't: "
+            "harvest them apart"
+        )
+    return specs, wanted.pop() if wanted else None
+
+
+def parse_shard(text: str) -> Shard:
+    """A shard such as 3/8.
+
+    Raises:
+        UsageError: it is none.
+    """
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise UsageError(f"--shard {text!r} can't be read: write 0/8 to 7/8 for eight shards")
+    return Shard(int(number), int(of))
 
 
 def run_harvest(space: Workspace, subject: str, corpus: str, spec: HarvestSpec) -> tuple[Manifest, bool]:
+    """Harvest one site with a progress bar."""
+    return run_harvests(space, Source(subject, corpus), [spec], None)[0]
+
+
+def run_harvests(
+    space: Workspace, source: Source, specs: Sequence[HarvestSpec], bos: bool | None
+) -> list[tuple[Manifest, bool]]:
     """Harvest with a progress bar."""
     with harvest_bar() as (say, on_progress):
-        say(f"loading {subject}")
+        say(f"loading {source.subject}")
         # torch and transformers take seconds to import: not before they are needed.
         from exegete.subjects.corpora import open_corpus
-        from exegete.subjects.harvest import harvest as harvest_now
+        from exegete.subjects.harvest import harvest_all
         from exegete.subjects.huggingface import open_subject
 
-        text = open_corpus(corpus)
-        model = open_subject(subject)
-        return harvest_now(model, text, spec, space.evidence, on_progress)
+        text = open_corpus(source.corpus)
+        model = open_subject(source.subject, source.device, source.dtype, bos)
+        return harvest_all(model, text, specs, space.evidence, on_progress)
 
 
-@contextmanager
-def harvest_bar() -> Iterator[tuple[Callable[[str], None], Callable[[HarvestProgress], None]]]:
-    """A bar that counts tokens; the length of a stream is not known before its end."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        TextColumn("{task.completed:,.0f} tokens  {task.fields[rate]}"),
-        TimeElapsedColumn(),
+def run_shard(
+    space: Workspace,
+    source: Source,
+    specs: Sequence[HarvestSpec],
+    bos: bool | None,
+    shard: Shard,
+    json: bool,
+) -> None:
+    """Harvest one shard with a progress bar, and say where it is."""
+    with harvest_bar() as (say, on_progress):
+        say(f"loading {source.subject}")
+        from exegete.subjects.corpora import open_corpus
+        from exegete.subjects.harvest import harvest_shard
+        from exegete.subjects.huggingface import open_subject
+
+        text = open_corpus(source.corpus)
+        model = open_subject(source.subject, source.device, source.dtype, bos)
+        found = harvest_shard(model, text, specs, space.evidence, shard, on_progress)
+    if json:
+        facts = [{"shard": str(folder), "made_now": made} for folder, made in found]
+        out.print(to_json(facts[0] if len(facts) == 1 else facts), soft_wrap=True)
+        return
+    for folder, made in found:
+        out.print(f"{'made' if made else 'already there:'} shard {folder}", soft_wrap=True)
+    out.print("  when all are there: exegete merge")
+
+
+def run_on_ray(
+    space: Workspace,
+    source: Source,
+    specs: Sequence[HarvestSpec],
+    bos: bool | None,
+    workers: int | None,
+) -> list[tuple[Manifest, bool]]:
+    """Harvest in shards on Ray, and merge them."""
+    from exegete.cli.merge import merge_shards
+    from exegete.subjects.on_ray import Request, harvest_on_ray
+
+    request = Request(
+        source.subject,
+        source.corpus,
+        tuple(specs),
+        space.evidence.resolve(),
+        source.device,
+        source.dtype,
+        bos,
+        working=Path.cwd(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("loading", total=None, rate="")
+    with harvest_bar() as (say, _):
+        say("harvesting on Ray")
+        folders = harvest_on_ray(request, workers, lambda n, of: say(f"{n} of {of} shards are done"))
+    return merge_shards(space, folders)
 
-        def say(text: str) -> None:
-            bar.update(task, description=text)
 
-        def on_progress(progress: HarvestProgress) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:,.0f}/s" if speed else ""
-            bar.update(task, description=progress.stage, completed=progress.tokens, rate=rate)
-
-        yield say, on_progress
+def tell_all(space: Workspace, found: Sequence[tuple[Manifest, bool]], json: bool) -> None:
+    """Say what harvests hold: in JSON, one object, or a list of several."""
+    if json and len(found) > 1:
+        out.print(to_json([facts_of(space, manifest, made) for manifest, made in found]), soft_wrap=True)
+        return
+    for manifest, made in found:
+        tell(space, manifest, made, json)
 
 
 def tell(space: Workspace, manifest: Manifest, made: bool, json: bool) -> None:
     """Say what a harvest or import holds."""
-    path = space.evidence / f"{manifest.name}.duckdb"
-    file = EvidenceFile(path)
-    summaries = [file.summary(feature) for feature in file.features]
-    dead = sum(s.fired == 0 for s in summaries)
-    contexts = file.contexts_by_split
-    file.close()
+    facts = facts_of(space, manifest, made)
     if json:
-        facts = {
-            "harvest": manifest.name,
-            "made_now": made,
-            "path": str(path),
-            "sha256": manifest.sha256,
-            "tokens": file.tokens,
-            "contexts": contexts,
-            "features": len(summaries),
-            "dead": dead,
-        }
         out.print(to_json(facts), soft_wrap=True)
         return
     out.print(f"{'made' if made else 'already there:'} harvest {manifest.name}", soft_wrap=True)
-    split = ", ".join(f"{n:,} {name}" for name, n in contexts.items())
-    out.print(f"  {file.tokens:,} tokens; contexts: {split}")
-    density = sorted(s.density for s in summaries)[len(summaries) // 2]
-    out.print(f"  {len(summaries):,} features, {dead:,} dead, median density {number(100 * density, 3)}%")
-    out.print(f"  {path}", soft_wrap=True)
+    split = ", ".join(f"{n:,} {name}" for name, n in facts["contexts"].items())
+    out.print(f"  {facts['tokens']:,} tokens; contexts: {split}")
+    density = number(100 * facts["median_density"], 3)
+    out.print(f"  {facts['features']:,} features, {facts['dead']:,} dead, median density {density}%")
+    out.print(f"  {facts['path']}", soft_wrap=True)
+
+
+def facts_of(space: Workspace, manifest: Manifest, made: bool) -> dict[str, Any]:
+    """What a harvest or import holds, as JSON values."""
+    path = space.evidence / f"{manifest.name}.duckdb"
+    file = EvidenceFile(path)
+    summaries = [file.summary(feature) for feature in file.features]
+    facts = {
+        "harvest": manifest.name,
+        "made_now": made,
+        "path": str(path),
+        "sha256": manifest.sha256,
+        "tokens": file.tokens,
+        "contexts": file.contexts_by_split,
+        "features": len(summaries),
+        "dead": sum(s.fired == 0 for s in summaries),
+        "median_density": sorted(s.density for s in summaries)[len(summaries) // 2],
+    }
+    file.close()
+    log.info(
+        "harvest %s %s",
+        manifest.name,
+        "made" if made else "was there already",
+        extra={name: facts[name] for name in ("harvest", "features", "dead", "tokens")},
+    )
+    return facts
 
 
 def place(path: Path) -> str:
