@@ -10,12 +10,14 @@ seed), so the same evidence is read on every call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exegete.datastore.evidence_file import EvidenceFile, Example, FeatureSummary
+from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
+from exegete.datastore.evidence_rows import Example
 from exegete.datastore.hashing import digest64, uniform
 from exegete.datastore.quiet_pool import PreparedContext, query_of
 from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
@@ -28,6 +30,8 @@ class _Reader:
     def __init__(self, file: EvidenceFile) -> None:
         self._file = file
         self._whole: dict[tuple[Split, Unit], tuple[Excerpt, ...]] = {}
+        self._scale = 1.0 if file.weighted else math.nan
+        """Of weights: what stands for the corpus stays undefined where nobody knows how it was drawn."""
 
     def summary(self, feature: FeatureId) -> FeatureSummary:
         """What is known of a feature without reading an example."""
@@ -52,7 +56,7 @@ class _Reader:
             # Strongest first, so decile 10 is the first tenth.
             members = range(decile * len(rest) // 10, (decile + 1) * len(rest) // 10)
             drawn = sorted(sorted(members, key=lambda i: float(order[i]))[: plan.per_decile])
-            weight = population * len(members) / len(rest) / len(drawn) if drawn else 0.0
+            weight = population * len(members) / len(rest) / len(drawn) * self._scale if drawn else 0.0
             chosen += [(rest[i], f"decile {10 - decile}", weight) for i in drawn]
         ids = [e.context_id for e, _, _ in chosen]
         contexts = self._file.prepared(ids, plan.unit)
@@ -67,26 +71,27 @@ class _Reader:
     ) -> tuple[Excerpt, ...]:
         quiet_pool = self._file.pool(split, plan.unit)
         loud = self._file.rows(feature).loud
-        silent = np.asarray([i not in loud for i in quiet_pool.ids.tolist()], dtype=bool)
+        silent = np.ones(len(quiet_pool.contexts), dtype=bool)
+        silent[[quiet_pool.row[i] for i in loud if i in quiet_pool.row]] = False
         order = self._draw(feature, quiet_pool.ids, "quiet")
         rows = np.flatnonzero(silent)[np.argsort(order[silent], kind="stable")][: plan.quiet].tolist()
         if plan.window is None and not plan.hard and len(rows) == np.count_nonzero(silent):
             whole = self._whole_pool(split, plan.unit)
             return tuple(whole[row] for row in sorted(rows))
         population = self._file.contexts_by_split[split] - self._file.summary(feature).fired_contexts[split]
-        weight = max(1.0, population / max(1, len(rows)))
-        offsets = self._draw(feature, quiet_pool.ids, "quiet offset").tolist()
-        excerpts = [
-            Excerpt(*_cut_quiet(quiet_pool.contexts[row], offsets[row], None, plan.window), "quiet", weight)
-            for row in rows
-        ]
-        similar = quiet_pool.similar(query_of(activating), silent) if plan.hard else []
-        hard = [(row, unit) for row, unit in similar if row not in set(rows)][: plan.hard]
-        excerpts += [
-            Excerpt(*_cut_quiet(quiet_pool.contexts[row], offsets[row], unit, plan.window), "hard quiet", 0.0)
-            for row, unit in hard
-        ]
-        return tuple(excerpts)
+        weight = max(1.0, population / max(1, len(rows))) * self._scale
+        # What looks most like firing, and is only presumed silent, is where the feature likeliest does fire.
+        with_hard = plan.hard and self._file.silence_known
+        similar = quiet_pool.similar(query_of(activating), silent) if with_hard else []
+        known = set(rows)
+        hard = [(row, unit) for row, unit in similar if row not in known][: plan.hard]
+        chosen: list[tuple[int, str | None, str, float]] = [(row, None, "quiet", weight) for row in rows]
+        chosen += [(row, unit, "hard quiet", 0.0) for row, unit in hard]
+        offsets = self._draw(feature, quiet_pool.ids[[row for row, *_ in chosen]], "quiet offset").tolist()
+        return tuple(
+            Excerpt(*_cut_quiet(quiet_pool.contexts[row], u, around, plan.window), stratum, weight)
+            for (row, around, stratum, weight), u in zip(chosen, offsets, strict=True)
+        )
 
     def _whole_pool(self, split: Split, unit: Unit) -> tuple[Excerpt, ...]:
         """The pool as whole silent excerpts, made once: most features share almost all of them.
@@ -95,7 +100,7 @@ class _Reader:
         """
         if (split, unit) not in self._whole:
             contexts = self._file.pool(split, unit).contexts
-            weight = self._file.contexts_by_split[split] / max(1, len(contexts))
+            weight = self._file.contexts_by_split[split] / max(1, len(contexts)) * self._scale
             self._whole[(split, unit)] = tuple(
                 Excerpt(*_cut_quiet(c, 0.0, None, None), "quiet", weight) for c in contexts
             )
@@ -134,7 +139,7 @@ def _cut_activating(
 ) -> tuple[Context, Floats]:
     dense = np.zeros(context.n_tokens, dtype=np.float32)
     dense[example.positions] = example.values
-    peak = int(example.positions[int(np.argmax(example.values))])
+    peak = int(example.positions[example.values.argmax()])
     first = 0 if window is None else peak - int(u * window)
     return _cut(context, pool(dense, context.starts), first, window)
 
@@ -160,7 +165,7 @@ def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | Non
     a, b = 0, len(context.units)
     if window is not None:
         first = min(max(0, first), max(0, context.n_tokens - window))
-        a = int(np.searchsorted(context.starts, first, side="right")) - 1
-        b = int(np.searchsorted(context.starts, first + window, side="left"))
+        a = int(context.starts.searchsorted(first, side="right")) - 1
+        b = int(context.starts.searchsorted(first + window, side="left"))
     start = int(context.starts[a]) if b > a else 0
     return Context(context.id, context.document, start, context.units[a:b]), pooled[a:b]

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
 from exegete.datastore.database import connect
+from exegete.datastore.evidence_contexts import ContextReader, prepare
+from exegete.datastore.evidence_rows import Key, Rows, StoredRows, read_rows
 from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.quiet_pool import PreparedContext, QuietPool
-from exegete.datastore.records import SPLITS, FeatureId, Floats, Polarity, Split, Unit
-from exegete.datastore.words import join_units, unit_starts
+from exegete.datastore.records import SPLITS, FeatureId, Polarity, Split, Unit
 from exegete.errors import SubjectError, WorkspaceDamaged
 
-_CONTEXTS_REMEMBERED = 20_000
 _FEATURES_REMEMBERED = 256
+"""Features whose rows are remembered as objects."""
+_FEATURES_STORED = 2048
+"""Features whose rows are remembered as columns: more than a job has under way and has read ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +44,6 @@ class FeatureSummary:
     maximum_explain: float
     threshold: float
     metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One kept pair, as stored."""
-
-    context_id: int
-    sampled: bool
-    """Whether the uniform sample drew it (the top contexts are kept whether or not it did)."""
-    positions: NDArray[np.uint16]
-    values: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Everything stored of one feature."""
-
-    examples: dict[Split, list[Example]]
-    """Strongest first."""
-    loud: frozenset[int]
-    """Ids of contexts in which the feature is known to fire: the pool's, and its own examples."""
 
 
 class EvidenceFile:
@@ -90,8 +70,13 @@ class EvidenceFile:
         self.seed = int(self.parameters["seed"])
         self.k_top = int(self.parameters["top"])
         """Contexts kept by strength, for each feature and split."""
-        self._prepared: OrderedDict[tuple[int, Unit], PreparedContext] = OrderedDict()
-        self._rows: OrderedDict[tuple[int, Polarity], Rows] = OrderedDict()
+        self.weighted = self.parameters.get("weights") != "unknown"
+        """Whether it is known how likely each kept context was to be kept."""
+        self.silence_known = self.parameters.get("silence") != "presumed"
+        """Whether a feature is known to be silent where it is not listed."""
+        self._contexts = ContextReader(self._con)
+        self._stored: OrderedDict[Key, StoredRows] = OrderedDict()
+        self._rows: OrderedDict[Key, Rows] = OrderedDict()
         self._pools: dict[tuple[Split, Unit], QuietPool] = {}
 
     @property
@@ -142,45 +127,14 @@ class EvidenceFile:
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
-        wanted = {(f.index, f.polarity) for f in features} - set(self._rows)
+        wanted = {(f.index, f.polarity) for f in features} - self._stored.keys()
         if not wanted:
             return
-        indices = sorted({index for index, _ in wanted})
-        where = "feature_index IN (SELECT unnest(?::INTEGER[]))"
-        if indices[-1] - indices[0] + 1 == len(indices):
-            where = f"feature_index BETWEEN {indices[0]} AND {indices[-1]} AND len(?) > 0"
         with self._intact():
-            examples = self._con.execute(
-                "SELECT feature_index, polarity, split, context_id, sampled, positions, activations "
-                f"FROM examples WHERE {where} ORDER BY feature_index, polarity, split, rank",
-                [indices],
-            ).fetchnumpy()
-            loud = self._con.execute(
-                f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where}", [indices]
-            ).fetchall()
-        by_feature: dict[tuple[int, Polarity], dict[Split, list[Example]]] = {}
-        for i, (index, polarity) in enumerate(
-            zip(examples["feature_index"].tolist(), examples["polarity"].tolist(), strict=True)
-        ):
-            by_split = by_feature.setdefault((index, polarity), {})
-            by_split.setdefault(examples["split"][i], []).append(
-                Example(
-                    int(examples["context_id"][i]),
-                    bool(examples["sampled"][i]),
-                    np.asarray(examples["positions"][i], dtype=np.uint16),
-                    np.asarray(examples["activations"][i], dtype=np.float32),
-                )
-            )
-        loud_of: dict[tuple[int, Polarity], set[int]] = {}
-        for index, polarity, context_id in loud:
-            loud_of.setdefault((index, polarity), set()).add(context_id)
-        # A duplicate may have fired where the pool's copy, just below the threshold, did not.
-        for key, by_split in by_feature.items():
-            loud_of.setdefault(key, set()).update(e.context_id for own in by_split.values() for e in own)
-        for key in wanted:
-            self._rows[key] = Rows(by_feature.get(key, {}), frozenset(loud_of.get(key, ())))
-        while len(self._rows) > max(_FEATURES_REMEMBERED, len(wanted)):
-            self._rows.popitem(last=False)
+            self._stored.update(read_rows(self._con, wanted))
+        self._contexts.expect(i for key in wanted for i in self._stored[key].context_ids)
+        while len(self._stored) > max(_FEATURES_STORED, len(wanted)):
+            self._stored.popitem(last=False)
 
     def close(self) -> None:
         """Close the file."""
@@ -194,8 +148,13 @@ class EvidenceFile:
             WorkspaceDamaged: DuckDB can't read it.
         """
         self.summary(feature)
-        self.prefetch([feature])
-        return self._rows[(feature.index, feature.polarity)]
+        key = (feature.index, feature.polarity)
+        if key not in self._rows:
+            self.prefetch([feature])
+            self._rows[key] = self._stored[key].rows()
+            if len(self._rows) > _FEATURES_REMEMBERED:
+                self._rows.popitem(last=False)
+        return self._rows[key]
 
     def pool(self, split: Split, unit: Unit) -> QuietPool:
         """The quiet pool of one split."""
@@ -206,27 +165,19 @@ class EvidenceFile:
                     "WHERE quiet AND split = ? ORDER BY context_id",
                     [split],
                 ).fetchall()
-            self._pools[(split, unit)] = QuietPool(tuple(_prepare(row, unit) for row in rows))
+            self._pools[(split, unit)] = QuietPool(
+                tuple(prepare(context_id, document, tokens, unit) for context_id, document, tokens in rows)
+            )
         return self._pools[(split, unit)]
 
     def prepared(self, ids: Sequence[int], unit: Unit) -> list[PreparedContext]:
-        """Contexts by id, in the order asked for, cut into units; the recently used ones are remembered."""
-        missing = list({i for i in ids if (i, unit) not in self._prepared})
-        if missing:
-            with self._intact():
-                rows = self._con.execute(
-                    "SELECT context_id, document, tokens FROM contexts "
-                    "WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
-                    [missing],
-                ).fetchall()
-            for row in rows:
-                self._prepared[(row[0], unit)] = _prepare(row, unit)
-        for i in ids:
-            self._prepared.move_to_end((i, unit))
-        found = [self._prepared[(i, unit)] for i in ids]
-        while len(self._prepared) > _CONTEXTS_REMEMBERED:
-            self._prepared.popitem(last=False)
-        return found
+        """Contexts by id, in the order asked for, cut into units; the recently used ones are remembered.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
+        with self._intact():
+            return self._contexts.prepared(ids, unit)
 
     @contextmanager
     def _intact(self) -> Iterator[None]:
@@ -264,9 +215,3 @@ class EvidenceFile:
                 json.loads(metadata) if metadata else {},
             )
         return summaries
-
-
-def _prepare(row: tuple[int, str, list[str]], unit: Unit) -> PreparedContext:
-    context_id, document, tokens = row
-    starts = unit_starts(tokens, unit)
-    return PreparedContext(context_id, document, len(tokens), starts, join_units(tokens, starts))

@@ -51,14 +51,14 @@ class QuietPool:
         return np.asarray([c.id for c in self.contexts], dtype=np.int64)
 
     @cached_property
-    def _postings(self) -> dict[str, list[int]]:
+    def _postings(self) -> dict[str, NDArray[np.int64]]:
         """For every unit that holds a letter or digit, the rows of the contexts that contain it."""
         postings: dict[str, list[int]] = {}
         for row, context in enumerate(self.contexts):
             for key in set(context.keys):
                 if any(ch.isalnum() for ch in key):
                     postings.setdefault(key, []).append(row)
-        return postings
+        return {key: np.asarray(rows, dtype=np.int64) for key, rows in postings.items()}
 
     def similar(self, query: Mapping[str, float], silent: NDArray[np.bool_]) -> list[tuple[int, str]]:
         """Silent contexts that share rare, heavy units with a query, most similar first.
@@ -73,18 +73,19 @@ class QuietPool:
         Returns:
             (row, the unit that contributed most) with similarity above 0.
         """
-        total = np.zeros(len(self.contexts))
-        best = np.zeros(len(self.contexts))
-        which = np.full(len(self.contexts), -1)
-        names = sorted(query)
-        for number, key in enumerate(names):
-            rows = self._postings.get(key)
-            if not rows:
-                continue
-            gain = query[key] * np.log(len(self.contexts) / len(rows))
-            total[rows] += gain
-            better = np.asarray(rows)[gain > best[rows]]
-            best[better], which[better] = gain, number
+        n = len(self.contexts)
+        names = [key for key in sorted(query) if key in self._postings]
+        if not names:
+            return []
+        postings = [self._postings[key] for key in names]
+        sizes = np.asarray([len(rows) for rows in postings])
+        gain = np.asarray([query[key] for key in names]) * np.log(n / sizes)
+        total = np.bincount(np.concatenate(postings), np.repeat(gain, sizes), n)
+        # Of the units of a context the last one written stands: the heaviest, of equals the first by name.
+        lightest_first = np.lexsort((-np.arange(len(names)), gain))
+        which = np.full(n, -1)
+        rows = np.concatenate([postings[i] for i in lightest_first])
+        which[rows] = np.repeat(lightest_first, sizes[lightest_first])
         found = np.flatnonzero((total > 0) & silent)
         found = found[np.lexsort((self.ids[found], -total[found]))]
         return [(int(row), names[which[row]]) for row in found]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,7 @@ def _joins(char: str) -> bool:
     return not any(low <= point <= high for low, high in _UNSPACED)
 
 
+@lru_cache(65_536)
 def _meets(left: str, right: str) -> bool:
     """Whether two characters that touch belong to one word."""
     if _joins(left) and _joins(right):

@@ -46,6 +46,9 @@ class Proposals(BaseModel):
     """Candidates; none when the model has nothing (better) to say."""
 
 
+_SCHEMA = Proposals.model_json_schema()
+
+
 def refuse_other_splits(name: str, evidence: Evidence) -> None:
     """Raise LeakageError unless the evidence is of the explain split."""
     if evidence.split != "explain":
@@ -121,6 +124,7 @@ class Proposer:
             model=self.model,
             system=prompt.system,
             messages=(Message("user", prompt.user),),
+            schema=_SCHEMA,
             prompt_version=prompt.version,
             tags={"purpose": "revise" if attempts else "propose", "feature": str(evidence.feature)},
         )

@@ -26,6 +26,7 @@ MIN_A_SIDE = 5
 Group = Literal["top", "sampled", "quiet", "hard quiet"]
 GROUPS: tuple[Group, ...] = ("top", "sampled", "quiet", "hard quiet")
 """Kinds of excerpt; "sampled" are all deciles together, which hold too few each to be resampled apart."""
+_PLACE = {group: place for place, group in enumerate(GROUPS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _keep_read(evidence: Evidence, levels: Sequence[Floats | None], reasons: Seq
     for i, (excerpt, simulated) in enumerate(zip(evidence.excerpts, levels, strict=True)):
         if simulated is not None:
             kept.append((group_of(excerpt.stratum, i < len(evidence.activating)), excerpt, simulated))
-    kept.sort(key=lambda item: GROUPS.index(item[0]))
+    kept.sort(key=lambda item: _PLACE[item[0]])
     groups = tuple(group for group, _, _ in kept)
     n_activating = sum(group in GROUPS[:2] for group in groups)
     if len(kept) < MIN_SHARE_READ * len(levels):
@@ -140,7 +141,7 @@ def _order(evidence: Evidence, seed: int) -> list[int]:
         feature.subject, feature.site, feature.dictionary, feature.index, feature.polarity, evidence.split
     )
     order = np.random.default_rng([seed, digest]).permutation(len(evidence.excerpts))
-    return [int(i) for i in order]
+    return list(order.tolist())
 
 
 def _check(simulation: Simulation, contexts: Sequence[Context], name: str) -> None:
@@ -156,5 +157,6 @@ def _check(simulation: Simulation, contexts: Sequence[Context], name: str) -> No
                 f"simulator {name} gave levels of shape {levels.shape} for a context of "
                 f"{len(context.tokens)} words: it must give one level a word"
             )
-        if levels is not None and not np.isfinite(levels).all():
-            raise ValueError(f"simulator {name} gave a level that is no number: it must give None instead")
+    given = [levels for levels in simulation.levels if levels is not None]
+    if given and not np.isfinite(np.concatenate(given)).all():
+        raise ValueError(f"simulator {name} gave a level that is no number: it must give None instead")

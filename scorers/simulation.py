@@ -150,10 +150,10 @@ class SimulationScorer:
 
 def _parts(reading: Reading, rows: Array) -> dict[str, float | None]:
     """Correlations over the corpus and over part of the excerpts, from the same sums."""
-    weights = np.array([excerpt.weight for excerpt in reading.excerpts])
-    values = {"r_weighted": optional(correlation(weights @ rows))}
-    for name, (kind, others) in PARTS.items():
+    sums = [np.array([excerpt.weight for excerpt in reading.excerpts]) @ rows]
+    for kind, others in PARTS.values():
         # Without its own kind a part would be something else under its name.
         taken = [kind in reading.groups and group in (kind, *others) for group in reading.groups]
-        values[name] = optional(correlation(rows[taken].sum(0)))
-    return values
+        sums.append(rows[taken].sum(0))
+    values = correlation(np.stack(sums))
+    return dict(zip(("r_weighted", *PARTS), map(optional, values), strict=True))

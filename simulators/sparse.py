@@ -1,6 +1,6 @@
 """Simulate with any chat model: it lists the words at which a label's feature should fire.
 
-1. Contexts go ten to a call, in the order given (whoever calls shuffles them). Each is one line of words
+1. Contexts go twenty to a call, in the order given (whoever calls shuffles them). Each is one line of words
    after its number; the excerpts come before the label, so that labels share a provider's cached prefix.
 2. For every excerpt, by its number, the model lists [word as printed, which occurrence, level 1-10]; an
    excerpt without any has an empty list. Naming words costs no input; numbering every word is an option for
@@ -26,10 +26,10 @@ from exegete.prompts.material import LINE_BREAK, breaks_line, shown_word, spaced
 from exegete.simulators.simulator import Simulation
 from exegete.simulators.sparse_reply import Listing, NumberedSimulation, QuotedSimulation, read_items
 
-VERSION = 1
+VERSION = 2
 """Raised when equal replies would be read differently, or equal contexts asked about differently."""
 
-CONTEXTS_PER_CALL = 10
+CONTEXTS_PER_CALL = 20
 
 
 class SparseSimulator:
@@ -45,7 +45,7 @@ class SparseSimulator:
         *,
         contexts_per_call: int = CONTEXTS_PER_CALL,
         numbered: bool = False,
-        max_tokens: int = 4096,
+        max_tokens: int = 8192,
     ) -> None:
         """Remember whom to ask and how.
 
@@ -54,7 +54,7 @@ class SparseSimulator:
             model_name: its name as on the command line.
             contexts_per_call: how many excerpts share a call, at least 1.
             numbered: print a number before every word, and read numbers back.
-            max_tokens: of one reply; the default holds ten excerpts of 32 words that all fire.
+            max_tokens: of one reply; the default holds twenty excerpts of 32 words that all fire.
 
         Raises:
             ValueError: contexts_per_call is below 1.
@@ -67,10 +67,12 @@ class SparseSimulator:
         self._numbered = numbered
         self._max_tokens = max_tokens
         self._prompt = "sparse-numbered" if numbered else "sparse"
+        self._reply: type[Listing] = NumberedSimulation if numbered else QuotedSimulation
+        self._schema = self._reply.model_json_schema()
 
     @property
     def name(self) -> str:
-        """sparse@version/model@prompt digest, and how many excerpts share a call where that is not ten."""
+        """sparse@version/model@prompt digest, and how many excerpts share a call where that is not twenty."""
         shared = "" if self._per_call == CONTEXTS_PER_CALL else f",{self._per_call}-a-call"
         return f"{self._prompt}@{VERSION}/{self._model}@{digest(self._prompt)}{shared}"
 
@@ -128,12 +130,12 @@ class SparseSimulator:
             model=self._model,
             system=prompt.system,
             messages=(Message("user", prompt.user),),
+            schema=self._schema,
             max_tokens=self._max_tokens,
             prompt_version=prompt.version,
-            tags={"purpose": "simulate"},
+            tags={"purpose": "simulate"} | ({} if problems is None else {"again": "unreadable"}),
         )
-        schema: type[Listing] = NumberedSimulation if self._numbered else QuotedSimulation
-        answer = await ask(self._llm, request, schema)
+        answer = await ask(self._llm, request, self._reply)
         if answer.value is None:
             return answer.why_missing or "the reply could not be read"
         words = {number: [shown_word(t) for t in context.tokens] for number, context in contexts.items()}

@@ -14,6 +14,8 @@ from exegete.datastore.store import Store, insert_rows
 from exegete.errors import WorkspaceDamaged, WorkspaceError
 from tests.datastore.stores import call, keys
 
+STEPS = len(list((Path(store_module.__file__).parent / "schema").glob("[0-9]*.sql")))
+"""This version's schema."""
 VIEWS = {"labels", "features", "outcomes", "scores", "examples", "calls", "reviews", "runs"}
 
 
@@ -24,7 +26,7 @@ def test_from_nothing(path: Path) -> None:
     assert {row["view_name"] for row in found} == VIEWS
     for view in VIEWS:
         assert store.read(f"SELECT * FROM {view}") == []
-    assert store.read("SELECT version FROM schema_version") == [{"version": 1}]
+    assert store.read("SELECT version FROM schema_version") == [{"version": STEPS}]
 
 
 def test_opening_again_writes_nothing(path: Path) -> None:
@@ -54,13 +56,14 @@ def test_migrations_run_once_each_in_order(
     fake.mkdir(parents=True)
     for own in folder.iterdir():
         (fake / own.name).write_text(own.read_text())
-    (fake / "002_more.sql").write_text("ALTER TABLE store.calls ADD COLUMN extra INTEGER DEFAULT 7;")
-    (fake / "003_yet_more.sql").write_text("UPDATE store.calls SET extra = extra * 2;")
+    more = "ALTER TABLE store.calls ADD COLUMN extra INTEGER DEFAULT 7;"
+    (fake / f"{STEPS + 1:03d}_more.sql").write_text(more)
+    (fake / f"{STEPS + 2:03d}_yet_more.sql").write_text("UPDATE store.calls SET extra = extra * 2;")
     monkeypatch.setattr(store_module, "files", lambda _: fake.parent)
     for _ in range(2):
         store = Store(path)
         assert store.read("SELECT key, extra FROM store.calls") == [{"key": "a", "extra": 14}]
-        assert store.read("SELECT version FROM schema_version") == [{"version": 3}]
+        assert store.read("SELECT version FROM schema_version") == [{"version": STEPS + 2}]
 
 
 def test_a_failing_migration_leaves_the_file(
@@ -72,14 +75,14 @@ def test_a_failing_migration_leaves_the_file(
     fake.mkdir(parents=True)
     for own in (Path(store_module.__file__).parent / "schema").iterdir():
         (fake / own.name).write_text(own.read_text())
-    (fake / "002_more.sql").write_text("ALTER TABLE store.calls ADD COLUMN extra INTEGER;")
-    (fake / "003_wrong.sql").write_text("SELECT nonsense;")
+    (fake / f"{STEPS + 1:03d}_more.sql").write_text("ALTER TABLE store.calls ADD COLUMN extra INTEGER;")
+    (fake / f"{STEPS + 2:03d}_wrong.sql").write_text("SELECT nonsense;")
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "files", lambda _: fake.parent)
         with pytest.raises(duckdb.Error):
             Store(path)
     assert keys(Store(path)) == ["a"]
-    assert Store(path).read("SELECT version FROM schema_version") == [{"version": 1}]
+    assert Store(path).read("SELECT version FROM schema_version") == [{"version": STEPS}]
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:

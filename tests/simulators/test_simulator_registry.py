@@ -23,7 +23,7 @@ def test_ours() -> None:
     assert simulators.names()[:2] == ("lexical", "sparse")
     made = simulators.build("sparse", FakeLLM(""), "m")
     assert isinstance(made, SparseSimulator)
-    assert made.name.startswith("sparse@1/m@")
+    assert made.name.startswith("sparse@2/m@")
 
 
 def test_a_model_is_asked_for() -> None:

@@ -69,9 +69,9 @@ def test_request() -> None:
 def test_name_says_what_scores_depend_on() -> None:
     """The name holds version, model and prompt digest, and the size of a call where it is not ten."""
     llm = FakeLLM("")
-    assert SparseSimulator(llm, "openai:m").name == f"sparse@1/openai:m@{digest('sparse')}"
+    assert SparseSimulator(llm, "openai:m").name == f"sparse@2/openai:m@{digest('sparse')}"
     numbered = SparseSimulator(llm, "openai:m", numbered=True, contexts_per_call=4)
-    assert numbered.name == f"sparse-numbered@1/openai:m@{digest('sparse-numbered')},4-a-call"
+    assert numbered.name == f"sparse-numbered@2/openai:m@{digest('sparse-numbered')},4-a-call"
     with pytest.raises(ValueError, match="contexts_per_call is 0"):
         SparseSimulator(llm, "openai:m", contexts_per_call=0)
 

@@ -1,0 +1,256 @@
+"""What a job with a language model costs beside the model: features a second, CPU and memory of the client.
+
+    python -m benchmarks.llm [--json] [--quick] [--repeats 3]
+
+1. Rows by delay of the server and concurrency: a job over planted features (llm_features.py), `highlight` and
+   `sparse`, both scorers on 70 report excerpts. The model is a server on loopback, in a process of its own
+   (llm_server.py); every row is a process of its own too, warmed up by a small job. CPU is that of all its
+   threads during the job, openings included, over the features done.
+2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns.
+3. Tokens a feature by stage, counted as characters / 4, from the view `calls`. *fixed* is the part that is
+   the same in all calls of a stage's prompt; *cached* is what a provider that kept every prefix (the system
+   part, and the excerpts after it) would have served from its cache.
+
+Settings: `one pass` proposes one label, tries and examines it; `defaults` has three candidates and two
+revisions, which every second of the features takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.llm_features import write_features
+from benchmarks.llm_server import serving
+
+SETTINGS: Mapping[str, Mapping[str, int]] = {
+    "one pass": {"candidates": 1, "rounds": 0},
+    "defaults": {"candidates": 3, "rounds": 2},
+}
+FEATURES, CONTEXTS = 2048, 8000
+AT_ONCE = 512
+"""Features of a row without delay."""
+DELAYED = {1: 4, 16: 64, 64: 256, 512: 2048}
+"""Features of a row with delay, by concurrency."""
+WARM_UP = 16
+STAGES = "propose", "trial", "revise", "report"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job to be measured."""
+
+    settings: str
+    latency_ms: int
+    concurrency: int
+    features: int
+    journal: str = "fsync"
+    """"fsync", "no fsync" or "none"."""
+
+
+def measure(source: str, port: int, row: Row) -> dict[str, Any]:
+    """Run a row's job in this process, after a small one that warms it up.
+
+    Args:
+        source: a workspace with the features' evidence.
+        port: of the server.
+        row: what to run.
+
+    Returns:
+        The row with its figures.
+    """
+    _run(source, port, Row(row.settings, 0, 16, min(WARM_UP, row.features)))
+    if row.journal == "no fsync":
+        os.fsync = lambda file: None
+    elif row.journal == "none":
+        _without_journal()
+    return asdict(row) | _run(source, port, row)
+
+
+def _run(source: str, port: int, row: Row) -> dict[str, Any]:
+    from exegete.agent.job import Job
+    from exegete.agent.spec import JobSpec
+    from exegete.datastore.workspace import Workspace
+
+    with tempfile.TemporaryDirectory(dir=source) as folder:
+        space = Workspace.open_or_create(Path(folder) / "workspace")
+        for path in (Path(source) / "evidence").iterdir():
+            os.link(path, space.evidence / path.name)
+        spec = JobSpec(
+            explainer="highlight",
+            llm=f"openai:answers@http://127.0.0.1:{port}/{row.latency_ms}/{Path(folder).name}/v1",
+            features=f"0-{row.features - 1}",
+            concurrency=row.concurrency,
+            **SETTINGS[row.settings],
+        )
+        cpu, began = time.process_time(), time.perf_counter()
+        report = asyncio.run(Job(space, spec).run())
+        cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+        done = report.progress.done
+        return {
+            "features_per_second": done / seconds,
+            "cpu_ms_per_feature": 1000 * cpu / done,
+            "calls_per_feature": report.progress.spent.calls / done,
+            "peak_rss_mb": _peak_rss_mb(),
+            "tokens": [] if row.journal == "none" else tokens(space.labels),
+        }
+
+
+def tokens(labels: Path) -> list[dict[str, Any]]:
+    """Tokens, calls and judgements a feature: by stage, and in all by how many rounds were tried."""
+    from exegete.datastore.store import Store
+    from exegete.prompts import render
+
+    store = Store(labels)
+    prompts = (
+        render("highlight", excerpts="", attempts=None, k=1),
+        render("sparse", excerpts="", label="", problems=None, n=1),
+    )
+    case = " ".join(f"WHEN '{prompt.version}' THEN {len(prompt.system) / 4}" for prompt in prompts)
+    calls = (
+        f"SELECT c.*, o.rounds, CASE c.prompt {case} END AS fixed FROM calls c "
+        "JOIN outcomes o ON c.run = o.run AND c.feature = o.feature_index::VARCHAR || "
+        "CASE o.polarity WHEN '+' THEN '' ELSE o.polarity END"
+    )
+    sums = (
+        "count(*) / n AS calls, sum(input_tokens) / n AS input, sum(output_tokens) / n AS output, "
+        "sum(fixed) / n AS fixed, sum(cached_tokens) / n AS cached"
+    )
+    by_stage = (
+        f"SELECT stage AS part, {sums} FROM ({calls}), (SELECT count(*) AS n FROM outcomes) GROUP BY stage, n"
+    )
+    judged = (
+        "SELECT rounds, sum(n_asked) AS judged FROM scores s "
+        "JOIN outcomes o USING (run, feature_index, polarity) "
+        "WHERE s.scorer LIKE 'simulation@%' GROUP BY rounds"
+    )
+    by_rounds = (
+        f"SELECT 'all, ' || rounds || ' tried' AS part, {sums}, any_value(judged) / n AS judgements, n "
+        f"FROM ({calls}) JOIN (SELECT rounds, count(*) AS n FROM outcomes GROUP BY rounds) USING (rounds) "
+        f"JOIN ({judged}) USING (rounds) GROUP BY rounds, n"
+    )
+    rows = sorted(store.read(by_stage), key=lambda row: STAGES.index(row["part"]))
+    return rows + sorted(store.read(by_rounds), key=lambda row: str(row["part"]))
+
+
+def _without_journal() -> None:
+    """Have models opened without a journal from here on, in this process."""
+    from exegete import llm
+    from exegete.agent import parts
+
+    parts.open_llm = lambda spec, *, journal, **rest: llm.open_llm(spec, journal=None, **rest)
+
+
+def _peak_rss_mb() -> float:
+    """Of this process alone: what getrusage says begins with the parent's."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """The jobs of the table."""
+    for settings in SETTINGS:
+        if quick:
+            yield Row(settings, 0, 16, 8)
+            continue
+        for concurrency, n_delayed in DELAYED.items():
+            yield Row(settings, 0, concurrency, AT_ONCE)
+            yield Row(settings, 200, concurrency, n_delayed)
+
+
+def journal_rows(quick: bool, repeats: int) -> Iterator[Row]:
+    """The same job with and without what the journal does, by turns."""
+    for _ in range(1 if quick else repeats):
+        for journal in ("fsync", "no fsync", "none"):
+            yield Row("one pass", 0, 16, 8 if quick else AT_ONCE, journal)
+
+
+def overhead(measured: list[dict[str, Any]]) -> dict[str, float]:
+    """What the journal takes of features a second and adds to CPU: medians over the repeats, as shares."""
+
+    def of(journal: str, figure: str) -> float:
+        return median(row[figure] for row in measured if row["journal"] == journal)
+
+    rate, cpu = "features_per_second", "cpu_ms_per_feature"
+    return {
+        f"{name}, {without}": share
+        for without in ("no fsync", "none")
+        for name, share in (
+            ("slower than", 1 - of("fsync", rate) / of(without, rate)),
+            ("more CPU than", of("fsync", cpu) / of(without, cpu) - 1),
+        )
+    }
+
+
+def prepare(folder: Path, quick: bool) -> str:
+    """A workspace with the planted features' evidence; where it is."""
+    from exegete.datastore.importing import ImportSpec, import_parquet
+    from exegete.datastore.workspace import Workspace
+
+    write_features(folder / "features", 16 if quick else FEATURES, 800 if quick else CONTEXTS)
+    space = Workspace.open_or_create(folder / "workspace")
+    import_parquet(folder / "features", ImportSpec(dictionary="planted"), space.evidence)
+    return str(space.root)
+
+
+def run(quick: bool, repeats: int) -> dict[str, Any]:
+    """Measure everything; each row in a process of its own."""
+    context = get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, serving() as port:
+        source = prepare(Path(folder), quick)
+
+        def alone(row: Row) -> dict[str, Any]:
+            with context.Pool(1) as pool:
+                return dict(pool.apply(measure, (source, port, row)))
+
+        table = [alone(row) for row in rows(quick)]
+        journal = [alone(row) for row in journal_rows(quick, repeats)]
+    return {
+        "rows": [{k: v for k, v in row.items() if k != "tokens"} for row in table],
+        "journal": overhead(journal),
+        "tokens": {row["settings"]: row["tokens"] for row in table},
+    }
+
+
+def _print(results: dict[str, Any]) -> None:
+    console = Console()
+    tables = [("jobs", results["rows"]), ("the journal", [results["journal"]])]
+    tables += [(f"tokens a feature, {name}", found) for name, found in results["tokens"].items()]
+    for title, found in tables:
+        names = list(dict.fromkeys(name for row in found for name in row))
+        table = Table(*names, title=title, title_justify="left", box=None)
+        for row in found:
+            values = (row.get(name, "") for name in names)
+            table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else str(v) for v in values))
+        console.print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a handful of features: does it run at all?")
+    parser.add_argument("--repeats", type=int, default=3, help="of each of the journal's rows")
+    given = parser.parse_args()
+    results = run(given.quick, given.repeats)
+    if given.json:
+        print(json.dumps(results))
+    else:
+        _print(results)
+
+
+if __name__ == "__main__":
+    main()
