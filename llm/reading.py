@@ -56,9 +56,9 @@ def read(text: str, schema: type[M]) -> M:
     if not text:
         raise Unreadable("the reply is empty")
     complaints: list[str] = []
-    for candidates in (_whole(text), _in_prose(text), _closed(text)):
+    for find in (_whole, _in_prose, _closed):
         values: list[M] = []
-        for candidate in candidates:
+        for candidate in find(text):
             try:
                 values.append(_strictly(candidate, schema))
             except Unreadable as error:

@@ -41,7 +41,7 @@ def test_a_shell_left_open_delays_and_loses_nothing(
     First for one that reads, then for one that writes. Its tables are those of a job nobody disturbed.
     """
     undisturbed = Runner(Workspace.open(shutil.copytree(template, tmp_path / "other")), monkeypatch)
-    undisturbed(features="0-12", concurrency=2)
+    undisturbed(features="0-19", concurrency=2)
     monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
     monkeypatch.setattr("exegete.agent.recorder.FLUSH_EVERY_S", 0.05)
     holders: list[subprocess.Popen[str]] = []
@@ -62,7 +62,7 @@ def test_a_shell_left_open_delays_and_loses_nothing(
             return competently(request)
 
         run.heard = release
-        report = run(answer, features="0-12", concurrency=2)
+        report = run(answer, features="0-19", concurrency=2)
         assert [holder.returncode for holder in holders] == [-signal.SIGKILL] * 2, "both were named"
     assert (report.left, report.interrupted) == (0, False)
     assert results(workspace) == results(undisturbed.workspace)
