@@ -33,18 +33,18 @@ def test_harvest(cli: Cli, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "file.pdf").write_bytes(b"%PDF")
-    site = ("--subject", model, "--site", "h.1.mlp.act")
-    few = (*site, "--features", "0-3", "--context", 32, "--corpus")
+    site = ("--subject", model, "--context", 32, "--site", "h.1.mlp.act")
+    few = (*site, "--features", "0-3", "--corpus")
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--site", "x", "--subject", tmp_path / "none"), "there is no model folder"),
         (("--site", "x", "--subject", tmp_path), "config.json"),
-        (("--site", "nowhere", "--subject", model), "the model has no module 'nowhere'"),
+        (("--site", "nowhere", "--subject", model, "--context", 32), "the model has no module 'nowhere'"),
         ((*site, "--features", "0-99999"), "feature 24 is out of range"),
         ((*site, "--features", "one"), "--features 'one' can't be read"),
         ((*site, "--polarity", "up"), "--polarity 'up'"),
         ((*site, "--tokens", "lots"), "--tokens 'lots' is no number of tokens"),
         ((*site, "--dictionary", "none"), "none"),
-        (site, "--context 128 does not fit"),
+        ((*site, "--context", 128), "--context 128 does not fit"),
         ((*few, tmp_path / "none.txt"), "there is no corpus"),
         ((*few, tmp_path / "file.pdf"), "has no file that ends in"),
         ((*few, tmp_path / "empty.txt"), "less than one context"),
