@@ -41,9 +41,9 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
     "defaults": {"candidates": 3, "rounds": 2},
 }
 FEATURES, CONTEXTS = 2048, 8000
-AT_ONCE = 512
+AT_ONCE = 200
 """Features of a row without delay."""
-DELAYED = {1: 4, 16: 64, 64: 256, 512: 2048}
+DELAYED = {1: 4, 16: 64, 64: 256, 512: 1024}
 """Features of a row with delay, by concurrency."""
 WARM_UP = 16
 STAGES = "propose", "trial", "revise", "report"
