@@ -18,10 +18,11 @@ from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.import_labels import imported_labels
 from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
-from exegete.errors import JobError
+from exegete.errors import JobError, UsageError
 from exegete.explainers.explainer import Explainer
 from exegete.llm import LLM, Account, BatchLog, Budget, Journal, Prices, load_prices, open_llm, parse
 from exegete.llm.abilities import AbilityName
+from exegete.llm.budget import Amount
 from exegete.llm.meter import Metered, Spent
 from exegete.llm.prepare import prepare
 from exegete.llm.reach import check_reachable
@@ -90,11 +91,22 @@ class Models:
         return self._opened[name], name
 
     def begin(self, run: str) -> None:
-        """From here on calls are made for a run; what it spent before counts in its budget."""
+        """From here on calls are made for a run; what it spent before counts in its budget.
+
+        Raises:
+            UsageError: there is a budget in dollars, and an earlier call of the run has no known price.
+        """
         self.tags.run = run
-        if self.budget is not None and self.journal is not None:
-            prices = load_prices() if self.prices is None else self.prices
-            self.budget.count(spent_before(self.journal.entries(), run, prices))
+        if self.budget is None or self.journal is None:
+            return
+        prices = load_prices() if self.prices is None else self.prices
+        before = spent_before(self.journal.entries(), run, prices)
+        if before.usd is None and self.budget.usd is not None:
+            raise UsageError(
+                f"earlier calls of the run {run} have no known price, so a budget in dollars can't be kept: "
+                "give their price with --prices, or set --budget-tokens"
+            )
+        self.budget.count(Amount(before.usd or 0.0, before.tokens))
 
     async def check(self) -> list[str]:
         """Make sure that every server is there, and find out what it lacks, before anything is started.

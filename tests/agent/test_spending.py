@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from exegete.agent.parts import Models
 from exegete.agent.spending import spent_before
 from exegete.datastore.workspace import Workspace
 from exegete.errors import BudgetSpent, UsageError
+from exegete.llm import Budget
 from exegete.llm.prices import load_prices
 from exegete.llm.record import entries
 from tests.agent.harness import Runner, competently, results, rows, statuses
@@ -112,8 +115,25 @@ def test_adding_up() -> None:
     nano = (0.05e-6, 0.4e-6)
     assert found.tokens == 1010 + 300 + 1010 + 7 + 8
     assert found.usd == pytest.approx(
-        0.5 + 200 * nano[0] + 100 * nano[1] + 1000 * nano[0] + 10 * nano[1] + 0.25
+        0.5 + 200 * nano[0] + 100 * nano[1] + 1000 * nano[0] + 10 * nano[1] + 0.25 + 8 * nano[1]
     )
+
+
+def test_a_price_that_nobody_knew(workspace: Workspace) -> None:
+    """A call without a price makes the sum unknown, not smaller: tokens can be capped, dollars not."""
+    entry = {"tags": {"run": "night"}, "model": "openai:nobody-knows", "max_tokens": 9}
+    lost = entry | {"lost": "a", "most_usd": None, "most_tokens": 7}
+    reply = entry | {"key": "b", "reply": {"input_tokens": 3, "output_tokens": 4, "usd": None}}
+    for made in (lost, reply):
+        found = spent_before([made], "night", load_prices())
+        assert (found.usd, found.tokens) == (None, 7)
+        models = Models(workspace, 1, budget=Budget(usd=1.0))
+        models.journal = SimpleNamespace(entries=lambda made=made: [made])  # type: ignore[assignment]
+        with pytest.raises(UsageError, match=r"run night have no known price.*--prices"):
+            models.begin("night")
+        models.budget = Budget(tokens=10)
+        models.begin("night")
+        assert models.budget.spent_tokens == 7
 
 
 def test_states_of_calls(run: Runner, workspace: Workspace) -> None:
