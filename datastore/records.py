@@ -102,6 +102,8 @@ class Evidence:
     unit: Unit
     maximum: float
     """The feature's largest activation in the *explain* split, raw units: level 10."""
+    neighbours: tuple[Excerpt, ...] = ()
+    """Excerpts in which the feature is known to be silent and one of its nearest neighbours fires."""
 
     @property
     def excerpts(self) -> tuple[Excerpt, ...]:
@@ -124,6 +126,8 @@ class Plan:
     window: int | None = 32
     """Subject tokens an excerpt is cut to, at a random offset around the peak; None keeps whole contexts."""
     unit: Unit = "word"
+    neighbours: int = 0
+    """Where a near neighbour of the feature fires and the feature does not, from the quiet pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,8 @@ class Label:
     """method, or method/model@prompt digest, or "person"."""
     round: int = 0
     """0 for a first proposal, then the revision that wrote it."""
+    senses: tuple[str, ...] = ()
+    """What each of its senses says, where it has several; each is simulated on its own. `text` says them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +180,8 @@ class Verdict:
     """Share of bootstrap replicates in which the report score clears the job's threshold, [0, 1]."""
     why: str
     """One sentence: which number against which bar, or what is missing."""
+    reasons: tuple[str, ...] = ()
+    """Why a person should look, each by its short name (see `exegete.scorers.verdict`)."""
 
 
 @dataclass(frozen=True, slots=True)
