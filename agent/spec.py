@@ -58,13 +58,13 @@ class JobSpec(BaseModel):
     window: int = Field(32, ge=4, le=4096)
     """Tokens an excerpt."""
     nulls: int = Field(100, ge=0, le=100_000)
-    """Features that are also scored with labels that are not theirs, so that the run knows its own chance level."""
+    """Features that are also scored with labels that are not theirs: the run's own chance level."""
     stop_early: bool | None = None
-    """Stop scoring on the report split once the interval is clear of the threshold; None: where calls cost."""
+    """Stop scoring on the report split once it is clear of the threshold; None: where calls cost."""
     with_controls: int = Field(0, ge=0, le=10_000)
     """Planted features of known truth mixed in, and reported apart."""
     sentence_model: str | None = None
-    """Name or folder of a sentence-transformers model, for what compares meanings; None: the offline default."""
+    """Name or folder of a sentence-transformers model; None: the one that needs no hub."""
     limit: int | None = Field(None, ge=1)
     """Stop after this many features; the run can be gone on with."""
     concurrency: int = Field(16, ge=1, le=1024)

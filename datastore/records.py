@@ -141,7 +141,7 @@ class Label:
     round: int = 0
     """0 for a first proposal, then the revision that wrote it."""
     senses: tuple[str, ...] = ()
-    """What each of its senses says, where it has several; each is simulated on its own. `text` says them all."""
+    """What each of its senses says, where it has several, simulated one by one; `text` says them all."""
 
 
 @dataclass(frozen=True, slots=True)
