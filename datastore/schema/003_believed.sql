@@ -7,6 +7,8 @@ ALTER TABLE store.labels ADD COLUMN senses VARCHAR[];
 
 -- Confidence mapped to what controls or reviews showed, once there are any; written anew with the q-values.
 ALTER TABLE store.q_values ADD COLUMN confidence DOUBLE;
+-- Other features of the run whose label says the same.
+ALTER TABLE store.q_values ADD COLUMN twins INTEGER;
 
 -- 'harvest', or 'controls' for planted features, which the views of labels leave out.
 ALTER TABLE store.harvests ADD COLUMN kind VARCHAR DEFAULT 'harvest';
