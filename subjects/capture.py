@@ -63,6 +63,25 @@ def capture(
     return {site: _before_gain(v, modules[site.module]) if site.normed else v for site, v in caught.items()}
 
 
+def hooked(module: Any, site: Site, see: Callable[[torch.Tensor], None]) -> Any:
+    """Look at what passes at a site whenever its module runs.
+
+    Args:
+        module: the site's.
+        site: which side of it, and whether as its norm scales it.
+        see: is handed the tensor.
+
+    Returns:
+        A handle that takes the hook away.
+    """
+
+    def catch(_: Site, value: Any) -> None:
+        value = value[0] if isinstance(value, tuple) else value
+        see(_before_gain(value, module) if site.normed else value)
+
+    return _hook(module, site, catch)
+
+
 def _hook(module: Any, site: Site, catch: Callable[[Site, Any], None]) -> Any:
     if site.side == "output":
         return module.register_forward_hook(lambda _m, _args, out: catch(site, out))

@@ -140,6 +140,20 @@ class SparseCoder:
         """(n, d_out) what one unit of each feature adds to the output; see `Dictionary.decode_rows`."""
         return None if self._decoder_FD is None else self._decoder_FD[features.to(self._decoder_FD.device)]
 
+    def scale(self, acts: torch.Tensor) -> torch.Tensor | float:
+        """(…,) what its inputs were divided by; see `Dictionary.scale`."""
+        if self._encoder.scaling == "none":
+            return 1.0
+        head, d = self.origin.head, self._d
+        x = (acts if head is None else acts[..., head * d : (head + 1) * d]).float()
+        if self.origin.needs.centred:
+            x = x - x.mean(-1, keepdim=True)
+        if self._encoder.scaling == "layer_norm":
+            deviation: torch.Tensor = x.std(-1) + 1e-5
+            return deviation
+        norm: torch.Tensor = x.norm(dim=-1) / d**0.5
+        return norm
+
     def _fired(self, x_Nd: torch.Tensor) -> Fired:
         import torch
 

@@ -1,6 +1,7 @@
 """Where text comes from: a stream of documents.
 
 stdlib-docs                          the reference text that comes with every Python; the embedded default
+stdlib-source                        the source of its standard library
 FILE.txt                             one document, cut at paragraph ends into parts of about 10,000 characters
 FILE.jsonl, .jsonl.gz, .jsonl.zst    one document a line, in its field "text"
 FILE.parquet                         one document a row, in its column "text"
@@ -23,6 +24,7 @@ from typing import Protocol
 import zstandard
 
 from exegete.errors import CorpusError
+from exegete.subjects.stdlib_source import StdlibSource
 from exegete.subjects.text_files import SUFFIXES, Document, file_documents, first_fault
 
 
@@ -52,13 +54,15 @@ def open_corpus(spec: str) -> Corpus:
     """
     if spec == "stdlib-docs":
         return StdlibDocs()
+    if spec == StdlibSource.name:
+        return StdlibSource()
     if spec.startswith("hf://"):
         return HubCorpus(spec)
     path = Path(spec)
     if not path.exists():
         raise CorpusError(
             f"there is no corpus {spec!r}: pass a file or folder of {', '.join(SUFFIXES)}, hf://DATASET, "
-            "or stdlib-docs"
+            "stdlib-source, or stdlib-docs"
         )
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     readable = [p for p in files if p.name.endswith(SUFFIXES)]

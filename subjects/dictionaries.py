@@ -97,6 +97,16 @@ class Dictionary(Protocol):
             (n, d_out) rows of the decoder, or None when the dictionary has none.
         """
 
+    def scale(self, acts: torch.Tensor) -> torch.Tensor | float:
+        """What a unit of a feature counts in the output, where inputs are scaled token by token.
+
+        Args:
+            acts: (…, width of the site) activations at the site that is read.
+
+        Returns:
+            (…,) factors of the decoder's rows, or 1.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Neurons:
@@ -124,6 +134,10 @@ class Neurons:
 
     def decode_rows(self, features: torch.Tensor) -> None:
         """None: what a channel adds depends on what comes after its site."""
+
+    def scale(self, acts: torch.Tensor) -> float:
+        """1."""
+        return 1.0
 
 
 class Format(Protocol):

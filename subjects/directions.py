@@ -62,8 +62,13 @@ class Directions:
         return Fired(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def decode_rows(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, width) the directions themselves: adding one steers along it."""
-        return self._rows_nd[features.to(self._rows_nd.device)]
+        """(n, width) along the directions, so long that adding one raises the activation by 1: v / ‖v‖²."""
+        rows_nd = self._rows_nd[features.to(self._rows_nd.device)]
+        return rows_nd / rows_nd.pow(2).sum(-1, keepdim=True).clamp_min(1e-30)
+
+    def scale(self, acts: torch.Tensor) -> float:
+        """1: nothing is scaled."""
+        return 1.0
 
 
 def read_directions(spec: str) -> Directions:

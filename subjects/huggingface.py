@@ -8,20 +8,16 @@ comes with a model is executed.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exegete.errors import SubjectError
-from exegete.subjects import minilm
 from exegete.subjects.capture import capture
-from exegete.subjects.devices import choose_device, choose_dtype
+from exegete.subjects.loading import Options, load, locate
 from exegete.subjects.sites import Site, resolve_site
 from exegete.subjects.special_tokens import special_tokens, with_bos
 from exegete.subjects.subject import Tokens
@@ -79,6 +75,19 @@ class HuggingFaceSubject:
         limit = getattr(self._model.config, "max_position_embeddings", None)
         return int(limit) if limit else 1 << 20
 
+    @property
+    def modules(self) -> Mapping[str, Any]:
+        """The trunk's modules, by path."""
+        return self._modules
+
+    def module(self, site: Site) -> Any:
+        """The module of a site."""
+        return self._modules[site.module]
+
+    def token_text(self, ids: Sequence[int]) -> list[str]:
+        """What each token of the vocabulary stands for by itself, leading space kept."""
+        return [str(self._tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in ids]
+
     def site(self, name: str) -> Site:
         """The module a site's name stands for.
 
@@ -120,30 +129,35 @@ class HuggingFaceSubject:
         self, sites: Sequence[str], batch: Sequence[NDArray[np.int32]]
     ) -> dict[str, torch.Tensor]:
         """Run the model once, up to the last of some sites; see `Subject.activations_at`."""
-        import torch
-
         where = {name: self.site(name) for name in sites}
         longest = max(len(ids) for ids in batch)
-        shape = (len(batch), longest + self.n_special)
+        ids, mask, first = self.padded(batch)
+        caught = capture(self._model, self._modules, list(where.values()), input_ids=ids, attention_mask=mask)
+        return {
+            name: _per_token(name, caught[site], (len(ids), ids.shape[1]))[:, first : first + longest]
+            for name, site in where.items()
+        }
+
+    def padded(self, batch: Sequence[NDArray[np.int32]]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Contexts with their special tokens, on the model's device.
+
+        Args:
+            batch: token ids of each context.
+
+        Returns:
+            (n_contexts, positions) ids, filled up at the end; likewise 1 where there is a token, else 0; the
+            position of the texts' own first token.
+        """
+        import torch
+
+        shape = (len(batch), max(len(own) for own in batch) + self.n_special)
         ids = torch.full(shape, self._pad, dtype=torch.long)
         mask = torch.zeros(shape, dtype=torch.long)
         for row, own in enumerate(batch):
             whole = [*self._prefix, *own.tolist(), *self._suffix]
             ids[row, : len(whole)] = torch.tensor(whole)
             mask[row, : len(whole)] = 1
-        device = self._model.device
-        caught = capture(
-            self._model,
-            self._modules,
-            list(where.values()),
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-        )
-        first = len(self._prefix)
-        return {
-            name: _per_token(name, caught[site], shape)[:, first : first + longest]
-            for name, site in where.items()
-        }
+        return ids.to(self._model.device), mask.to(self._model.device), len(self._prefix)
 
 
 def _per_token(site: str, value: Any, shape: tuple[int, int]) -> torch.Tensor:
@@ -167,15 +181,6 @@ def _one_line(piece: str) -> str:
     return re.sub(r"\s+", " ", piece)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How a model is loaded."""
-
-    device: torch.device
-    dtype: torch.dtype
-    prepend_bos: bool | None
-
-
 def open_subject(
     spec: str, device: str | None = None, dtype: str | None = None, prepend_bos: bool | None = None
 ) -> HuggingFaceSubject:
@@ -194,85 +199,9 @@ def open_subject(
     Raises:
         SubjectError: it can't be found or read, or there is no such device or precision.
     """
-    where = choose_device(device)
-    options = _Options(where, choose_dtype(dtype, where), prepend_bos)
-    name = spec.removeprefix("hf:")
-    if name in minilm.ALIASES:
-        folder = minilm.wheel_folder()
-        if folder is not None:
-            minilm.verify(folder)
-            return _load(str(folder), f"{minilm.NAME}@{minilm.REVISION[:12]}", options)
-        return _load_from_hub(minilm.NAME, minilm.REVISION, options)
-    if not spec.startswith("hf:") and Path(spec).is_dir():
-        return _load(spec, f"{Path(spec).resolve().name}@{_weights_digest(Path(spec))}", options)
-    if not spec.startswith("hf:"):
-        raise SubjectError(
-            f"there is no model folder {spec!r}: pass a folder with config.json and safetensors, "
-            "hf:NAME for a model of the hub, or all-MiniLM-L6-v2"
-        )
-    repo, _, revision = name.partition("@")
-    return _load_from_hub(repo, revision or None, options)
+    from transformers import AutoModel
 
-
-def _load_from_hub(repo: str, revision: str | None, options: _Options) -> HuggingFaceSubject:
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
-    try:
-        folder = snapshot_download(repo, revision=revision, allow_patterns=patterns)
-    except Exception as error:  # the hub's client raises a dozen kinds, all meaning "not to be had"
-        wheel = f", or pip install {minilm.WHEEL}" if repo == minilm.NAME else ""
-        raise SubjectError(
-            f"the model {repo} can't be had from the hub ({type(error).__name__}): check the name and the "
-            f"network, or pass a local folder as --subject{wheel}"
-        ) from error
-    if repo == minilm.NAME:
-        minilm.verify(Path(folder))
-    return _load(folder, f"{repo}@{Path(folder).name[:12]}", options)
-
-
-def _load(folder: str, name: str, options: _Options) -> HuggingFaceSubject:
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
-        model, report = AutoModel.from_pretrained(
-            folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=options.dtype,
-            output_loading_info=True,
-        )
-    except Exception as error:  # what it raises depends on which byte of which file is wrong
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SubjectError(
-            f"the model in {folder} can't be loaded ({first}): it needs config.json, a fast tokenizer and "
-            "safetensors weights of an architecture that transformers knows"
-        ) from error
-    if not tokenizer.is_fast:
-        raise SubjectError(f"the tokenizer in {folder} is not a fast one: save it with tokenizer.json")
-    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
-        raise SubjectError(f"the tokenizer in {folder} knows no tokens: save it with tokenizer.json")
-    # transformers fills in what is missing at random. A pooler, which checkpoints of masked models lack, is
-    # behind every site.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise SubjectError(
-            f"the weights in {folder} lack {missing[0]} and {len(missing) - 1} more: they are not whole, or "
-            "not of this architecture"
-        )
-    model = model.to(options.device).eval()
-    return HuggingFaceSubject(name, model, tokenizer, options.prepend_bos)
-
-
-def _weights_digest(folder: Path) -> str:
-    """12 hex digits that name a folder's weights, so that a changed model has a new name."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
+    options = Options.chosen(device, dtype, prepend_bos)
+    folder, name = locate(spec)
+    model, tokenizer = load(AutoModel, folder, options)
+    return HuggingFaceSubject(name, model, tokenizer, prepend_bos)
