@@ -3,15 +3,15 @@
     AgentEvidence     the explain and refine splits; it has no method for the report split
     ReportEvidence    the report split alone, handed only to what scores frozen labels
 
-Excerpts are windows cut at a random offset around the peak, and at random in quiet contexts: were the peak
-always in one place, its position would give the answer away. All choices are hashes of (feature, context,
-seed), so the same evidence is read on every call.
+Excerpts are windows cut at a random offset around the peak, and around a random token of quiet contexts: were
+the peak always in one place, its position would give the answer away. All choices are hashes of (feature,
+context, seed), so the same evidence is read on every call.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,15 @@ from numpy.typing import NDArray
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.evidence_rows import Example
 from exegete.datastore.hashing import digest64, uniform
+from exegete.datastore.neighbours import Firing, in_turn
 from exegete.datastore.quiet_pool import PreparedContext, query_of
 from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
 from exegete.datastore.words import pool
+
+_CANDIDATES = 20
+"""Nearest features that are looked at for one that fires in a split's pool."""
+_NEAREST = 5
+"""Of them, those that give excerpts, in turn."""
 
 
 class _Reader:
@@ -41,7 +47,8 @@ class _Reader:
         activating = self._activating(feature, split, plan)
         quiet = self._quiet(feature, split, plan, activating) if plan.quiet or plan.hard else ()
         maximum = self._file.summary(feature).maximum_explain
-        return Evidence(feature, split, activating, quiet, plan.unit, maximum)
+        near = self._near(feature, split, plan) if plan.neighbours else ()
+        return Evidence(feature, split, activating, quiet, plan.unit, maximum, near)
 
     def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
         examples = self._file.rows(feature).examples.get(split, [])
@@ -87,11 +94,33 @@ class _Reader:
         hard = [(row, unit) for row, unit in similar if row not in known][: plan.hard]
         chosen: list[tuple[int, str | None, str, float]] = [(row, None, "quiet", weight) for row in rows]
         chosen += [(row, unit, "hard quiet", 0.0) for row, unit in hard]
-        offsets = self._draw(feature, quiet_pool.ids[[row for row, *_ in chosen]], "quiet offset").tolist()
+        ids = quiet_pool.ids[[row for row, *_ in chosen]]
+        places = self._draw(feature, ids, "quiet place").tolist()
+        offsets = self._draw(feature, ids, "quiet offset").tolist()
         return tuple(
-            Excerpt(*_cut_quiet(quiet_pool.contexts[row], u, around, plan.window), stratum, weight)
-            for (row, around, stratum, weight), u in zip(chosen, offsets, strict=True)
+            Excerpt(*_cut_quiet(quiet_pool.contexts[row], v, u, around, plan.window), stratum, weight)
+            for (row, around, stratum, weight), v, u in zip(chosen, places, offsets, strict=True)
         )
+
+    def _near(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
+        """Excerpts around the peaks of nearest neighbours, where the feature itself is known to be silent."""
+        if not self._file.silence_known:
+            return ()
+        quiet_pool, loud = self._file.pool(split, plan.unit), self._file.rows(feature).loud
+        queues: list[Iterator[Firing]] = []
+        for own in self._file.fires_near(feature, split, _CANDIDATES):
+            fitting = [firing for firing in own if firing[0] not in loud]
+            if fitting and len(queues) < _NEAREST:
+                queues.append(iter(fitting))
+        chosen = in_turn(queues, plan.neighbours)
+        offsets = self._draw(feature, [i for i, _ in chosen], "neighbour offset").tolist()
+        cut = []
+        for (i, place), u in zip(chosen, offsets, strict=True):
+            context = quiet_pool.contexts[quiet_pool.row[i]]
+            silent = np.zeros(len(context.units), dtype=np.float32)
+            first = 0 if plan.window is None else place - int(u * plan.window)
+            cut.append(Excerpt(*_cut(context, silent, first, plan.window), "neighbour", 0.0))
+        return tuple(cut)
 
     def _whole_pool(self, split: Split, unit: Unit) -> tuple[Excerpt, ...]:
         """The pool as whole silent excerpts, made once: most features share almost all of them.
@@ -102,7 +131,7 @@ class _Reader:
             contexts = self._file.pool(split, unit).contexts
             weight = self._file.contexts_by_split[split] / max(1, len(contexts)) * self._scale
             self._whole[(split, unit)] = tuple(
-                Excerpt(*_cut_quiet(c, 0.0, None, None), "quiet", weight) for c in contexts
+                Excerpt(*_cut_quiet(c, 0.0, 0.0, None, None), "quiet", weight) for c in contexts
             )
         return self._whole[(split, unit)]
 
@@ -145,16 +174,22 @@ def _cut_activating(
 
 
 def _cut_quiet(
-    context: PreparedContext, u: float, around: str | None, window: int | None
+    context: PreparedContext, v: float, u: float, around: str | None, window: int | None
 ) -> tuple[Context, Floats]:
-    """A silent window: around the first occurrence of a unit, or anywhere."""
+    """A silent window, cut as an activating one is: around an occurrence of a unit, or around any token.
+
+    A window drawn evenly from all there are would lie at an end of its context less often than one around a
+    peak, which is moved back into the context, and how it begins and ends would tell the two apart.
+    """
     silent = np.zeros(len(context.units), dtype=np.float32)
-    first = 0
-    if window is not None and around is not None:
-        first = int(context.starts[context.keys.index(around)]) - int(u * window)
-    elif window is not None:
-        first = int(u * (max(0, context.n_tokens - window) + 1))
-    return _cut(context, silent, first, window)
+    if window is None:
+        return _cut(context, silent, 0, None)
+    if around is None:
+        place = int(v * context.n_tokens)
+    else:
+        found = [i for i, key in enumerate(context.keys) if key == around]
+        place = int(context.starts[found[int(v * len(found))]])
+    return _cut(context, silent, place - int(u * window), window)
 
 
 def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | None) -> tuple[Context, Floats]:

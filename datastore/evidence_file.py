@@ -20,6 +20,7 @@ from exegete.datastore.database import connect
 from exegete.datastore.evidence_contexts import ContextReader, prepare
 from exegete.datastore.evidence_rows import Key, Rows, StoredRows, read_rows
 from exegete.datastore.evidence_writer import Manifest, read_manifest
+from exegete.datastore.neighbours import Firing, Neighbours
 from exegete.datastore.quiet_pool import PreparedContext, QuietPool
 from exegete.datastore.records import SPLITS, FeatureId, Polarity, Split, Unit
 from exegete.errors import SubjectError, WorkspaceDamaged
@@ -78,6 +79,7 @@ class EvidenceFile:
         self._stored: OrderedDict[Key, StoredRows] = OrderedDict()
         self._rows: OrderedDict[Key, Rows] = OrderedDict()
         self._pools: dict[tuple[Split, Unit], QuietPool] = {}
+        self._neighbours = Neighbours(self._con, len(self._summaries))
 
     @property
     def name(self) -> str:
@@ -178,6 +180,16 @@ class EvidenceFile:
         """
         with self._intact():
             return self._contexts.prepared(ids, unit)
+
+    def fires_near(self, feature: FeatureId, split: Split, k: int) -> list[list[Firing]]:
+        """Where each of a feature's k nearest neighbours fires in the quiet pool, nearest first.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
+        with self._intact():
+            nearest = self._neighbours.nearest((feature.index, feature.polarity), k)
+            return [self._neighbours.firings(key, split) for key, _ in nearest]
 
     @contextmanager
     def _intact(self) -> Iterator[None]:

@@ -60,11 +60,17 @@ class QuietPool:
                     postings.setdefault(key, []).append(row)
         return {key: np.asarray(rows, dtype=np.int64) for key, rows in postings.items()}
 
+    @cached_property
+    def _lengths(self) -> NDArray[np.float64]:
+        """(n,) units in each context, 1 at least."""
+        return np.asarray([max(1, len(c.units)) for c in self.contexts], dtype=np.float64)
+
     def similar(self, query: Mapping[str, float], silent: NDArray[np.bool_]) -> list[tuple[int, str]]:
         """Silent contexts that share rare, heavy units with a query, most similar first.
 
         The similarity is the sum, over the query's units found in the context, of weight times inverse
-        document frequency log(n / df) in the pool.
+        document frequency log(n / df) in the pool, over the square root of how many units it has: wordy
+        contexts share more by chance, and wordiness would then tell hard quiet excerpts from others.
 
         Args:
             query: weight of each unit (stripped, lower case).
@@ -80,7 +86,7 @@ class QuietPool:
         postings = [self._postings[key] for key in names]
         sizes = np.asarray([len(rows) for rows in postings])
         gain = np.asarray([query[key] for key in names]) * np.log(n / sizes)
-        total = np.bincount(np.concatenate(postings), np.repeat(gain, sizes), n)
+        total = np.bincount(np.concatenate(postings), np.repeat(gain, sizes), n) / np.sqrt(self._lengths)
         # Of the units of a context the last one written stands: the heaviest, of equals the first by name.
         lightest_first = np.lexsort((-np.arange(len(names)), gain))
         which = np.full(n, -1)

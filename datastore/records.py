@@ -155,7 +155,7 @@ class Score:
     """The scorer's primary value, or None when it is undefined (see `why_none`)."""
     low: float | None
     high: float | None
-    """95% bootstrap interval over excerpts."""
+    """95% interval over excerpts."""
     chance: float | None
     """Mean of the permutation null: the same predictions dealt to excerpts at random."""
     p_value: float | None
@@ -177,7 +177,7 @@ class Verdict:
     status: Status
     label: Label | None
     confidence: float | None
-    """Share of bootstrap replicates in which the report score clears the job's threshold, [0, 1]."""
+    """Share of the interval's draws in which the report score clears the job's threshold, [0, 1]."""
     why: str
     """One sentence: which number against which bar, or what is missing."""
     reasons: tuple[str, ...] = ()

@@ -267,13 +267,23 @@ def test_the_peak_is_anywhere(peaks: EvidenceFile) -> None:
     assert abs(np.corrcoef(strongest_first, places)[0, 1]) < 0.15
 
 
-def test_quiet_windows_are_anywhere(peaks: EvidenceFile) -> None:
-    """Quiet windows start anywhere that a window fits, both ends included."""
-    plan = Plan(top=0, per_decile=0, quiet=100, window=150, unit="token")
-    quiet = AgentEvidence(peaks).explain(peaks.feature(0), plan).quiet
-    starts = np.asarray([e.context.start for e in quiet])
-    assert set(starts.tolist()) == set(range(11))
-    assert stats.chisquare(np.bincount(starts, minlength=11)).pvalue > 0.01
+def test_quiet_windows_lie_where_activating_ones_do(tmp_path: Path) -> None:
+    """Where firing is as likely at any token, windows of both kinds start alike, at the ends too."""
+    rng = np.random.default_rng(1)
+    stream: list[Seen] = []
+    for i in range(800):
+        fired: Activations = {0: {int(rng.integers(96)): 1.0 + i}} if i % 2 else {}
+        stream.append((context(i + 1, 0, f"d{i}", [f" t{i}.{j}" for j in range(96)]), fired))
+    file = build(tmp_path, stream, Sizes(1, top=400, sample=(9, 9, 9), quiet=(800, 9, 9)))
+    found = AgentEvidence(file).explain(file.feature(0), Plan(400, 0, 400, window=32, unit="token"))
+    file.close()
+    activating, quiet = ([e.context.start for e in kind] for kind in (found.activating, found.quiet))
+    assert len(activating) == len(quiet) == 400
+    for place in (0, 64):  # either end of a context of 96 tokens
+        ends = [sum(start == place for start in starts) for starts in (activating, quiet)]
+        assert min(ends) > 40  # of windows drawn evenly from all that there are, six would
+        assert stats.binomtest(ends[0], sum(ends)).pvalue > 0.01
+    assert stats.ks_2samp(activating, quiet).pvalue > 0.01
 
 
 def test_no_top_beyond_what_was_kept(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def key(word: str) -> str:
     seed=st.integers(0, 99),
 )
 def test_similar(texts: list[list[str]], query: dict[str, float], seed: int) -> None:
-    """The sum over shared units of weight times log(n / df); silent contexts only, most similar first."""
+    """Sum over shared units of weight · log(n / df), over √length; of silent contexts, the largest first."""
     silent = np.random.default_rng(seed).random(len(texts)) < 0.7
     sets = [{key(w) for w in words} for words in texts]
     expected = {}
@@ -53,7 +53,7 @@ def test_similar(texts: list[list[str]], query: dict[str, float], seed: int) -> 
             expected[row] = gains
     found = pool_of(texts).similar(query, silent)
     assert {row for row, _ in found} == set(expected)
-    totals = [sum(expected[row].values()) for row, _ in found]
+    totals = [sum(expected[row].values()) / math.sqrt(len(texts[row])) for row, _ in found]
     assert all(a >= b - 1e-12 for a, b in pairwise(totals))
     for row, unit in found:
         assert expected[row][unit] == pytest.approx(max(expected[row].values()))
