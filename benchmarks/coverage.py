@@ -1,187 +1,169 @@
 """How often do 95% intervals hold the truth? Simulated features and labels of known worth.
 
-    python benchmarks/coverage.py [--features 1000] [--seed 0]
+    python -m benchmarks.coverage [--features 10] [--level .95] [--seed 0] [--each] [--json]
 
-Prints one line a design, label and method: coverage, how often the low end lies above the truth and the high
-end below it (2.5% each if exact), and the median low and high end. Correlation by plain percentiles and by
-BCa; balanced accuracy by a bootstrap and by Jeffreys draws.
+One line a design, band of labels and method, over the six patterns of benchmarks/simulated_labels.py and the
+five labels of a band: coverage, how often the low end lies above the truth (which accepts a label wrongly)
+and the high end below it (2.5% each if exact), the median width, and the pattern with the least coverage.
+The truth is the same statistic over 10,000 excerpts of each kind, in the design's proportions. `--each`
+prints every pattern.
 
-A simulated feature fires on one to a few words of an excerpt, with log-normal strength; a label predicts
-a firing excerpt or overlooks it whole, gets levels wrong by a point or two, and raises false alarms that
-come in clusters. The truth is the same statistic over 40,000 excerpts in the same proportions.
+r by quantiles of a plain bootstrap of excerpts within their kinds, and as scores have it
+(`exegete.scorers.intervals`); balanced accuracy as scores have it (`exegete.scorers.classification`), and by
+draws of both proportions' Jeffreys posteriors, Beta(right + 1/2, wrong + 1/2) [Brown, Cai & DasGupta 2001].
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import asdict, dataclass
+from itertools import product
 
 import numpy as np
 
-from exegete.scorers.classification import Judgements, balanced_accuracy, balanced_accuracy_draws
-from exegete.scorers.resampling import Interval, bca_interval, bootstrap, percentile_interval
+from benchmarks.simulated_labels import BANDS, PATTERNS, Design, feature, truth
+from exegete.scorers.classification import Judgements, balanced_accuracy_draws
+from exegete.scorers.intervals import correlation_draws
+from exegete.scorers.resampling import percentile_interval
 from exegete.scorers.statistics import Array, Paired, correlation, moments
 
-_NORMAL = NormalDist()
-_SIGMA = 0.5
-_STRONGEST = float(np.exp(_SIGMA * _NORMAL.inv_cdf(0.9999)))
+DESIGNS = (
+    Design(3, 6, 7, 4),
+    Design(0, 10, 10, 0),
+    Design(10, 20, 12, 8),
+    Design(10, 30, 20, 10),
+    Design(40, 80, 50, 30),
+)
+"""20 excerpts of all kinds and of two, 50, a job's 70, and 200."""
+
+METHODS = ("r, bootstrap", "r, as scored", "accuracy, Jeffreys", "accuracy, as scored")
 _B = 2000
 
 
 @dataclass(frozen=True)
-class Design:
-    """How many excerpts of each kind are read."""
+class Cell:
+    """What intervals of one method did, on one pattern and band of labels."""
 
-    top: int
-    sampled: int
-    quiet: int
-    hard: int
-
-    @property
-    def total(self) -> int:
-        """Excerpts in all."""
-        return sum(self.strata)
-
-    @property
-    def strata(self) -> tuple[int, ...]:
-        """Sizes of the kinds that are there."""
-        return tuple(size for size in (self.top, self.sampled, self.quiet, self.hard) if size)
+    design: str
+    band: str
+    pattern: str
+    method: str
+    coverage: float
+    low_above: float
+    """Share of intervals whose low end lies above the truth."""
+    high_below: float
+    width: float
+    """Median."""
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How good a label is: chances that it finds a firing excerpt, and that it raises a false alarm."""
-
-    name: str
-    finds: float
-    alarms: float
+def plain_bootstrap(rows: Array, sizes: tuple[int, ...], rng: np.random.Generator, n_boot: int) -> Array:
+    """Correlations of resamples with replacement, as many of every stratum as it has."""
+    counts = [rng.multinomial(size, np.full(size, 1 / size), n_boot) for size in sizes]
+    return correlation(np.concatenate(counts, axis=1) @ rows)
 
 
-DESIGNS = (Design(3, 6, 7, 4), Design(10, 20, 12, 8), Design(10, 30, 20, 0), Design(40, 80, 50, 30))
-QUALITIES = (Quality("good", 0.98, 0.03), Quality("middling", 0.6, 0.2), Quality("poor", 0.25, 0.4))
+def jeffreys(given: Judgements, rng: np.random.Generator, n_draws: int) -> Array:
+    """Balanced accuracies of which both proportions are drawn from their Jeffreys posteriors."""
+    missed, alarmed = given.positives - given.hits, given.negatives - given.passes
+    sensitivity = rng.beta(given.hits + 0.5, missed + 0.5, n_draws)
+    return np.asarray((sensitivity + rng.beta(given.passes + 0.5, alarmed + 0.5, n_draws)) / 2)
 
 
-@dataclass
-class Tally:
-    """Intervals of one method, held against the truth."""
-
-    lows: list[float]
-    highs: list[float]
-
-    def add(self, interval: Interval) -> None:
-        """Count one interval; one that is undefined holds everything."""
-        self.lows.append(-1.0 if interval.low is None else interval.low)
-        self.highs.append(1.0 if interval.high is None else interval.high)
-
-    def above(self, truth: float) -> float:
-        """Share of intervals above the truth."""
-        return float(np.mean(np.array(self.lows) > truth))
-
-    def below(self, truth: float) -> float:
-        """Share of intervals below the truth."""
-        return float(np.mean(np.array(self.highs) < truth))
-
-    def coverage(self, truth: float) -> float:
-        """Share of intervals that hold the truth."""
-        return 1 - self.above(truth) - self.below(truth)
-
-
-def feature(rng: np.random.Generator, design: Design, quality: Quality, times: int = 1) -> Paired:
-    """Simulated levels and true activations of one feature, stratum after stratum.
-
-    Args:
-        rng: source of randomness.
-        design: excerpts of each kind.
-        quality: how good the label is.
-        times: makes that many times as many excerpts, for the truth.
-    """
-    kinds = [("top", design.top), ("sampled", design.sampled), ("quiet", design.quiet), ("hard", design.hard)]
-    simulated, true = [], []
-    for kind, size in kinds:
-        for place in range(size * times):
-            x, y = _excerpt(rng, kind, (place % size + rng.random()) / size, quality)
-            simulated.append(x)
-            true.append(y)
-    lengths = np.array([len(y) for y in true])
-    return Paired(np.concatenate(simulated), np.concatenate(true), lengths)
-
-
-def _excerpt(rng: np.random.Generator, kind: str, quantile: float, quality: Quality) -> tuple[Array, Array]:
-    n = int(rng.integers(18, 30))
-    x, y = np.zeros(n), np.zeros(n)
-    if kind in ("top", "sampled"):
-        share = 0.95 + 0.0499 * quantile if kind == "top" else min(max(quantile, 1e-4), 0.9999)
-        peak = np.exp(_SIGMA * _NORMAL.inv_cdf(share))
-        y[rng.integers(n)] = peak
-        for _ in range(rng.poisson(0.7)):
-            y[rng.integers(n)] = peak * rng.uniform(0.3, 1)
-        if rng.random() < quality.finds:
-            levels = np.clip(np.round(10 * y / _STRONGEST + rng.normal(0, 1.5, n)), 1, 10)
-            x = np.where((y > 0) & (rng.random(n) < 0.9), levels, 0.0)
-    if rng.random() < quality.alarms * (2.5 if kind == "hard" else 1):
-        for _ in range(1 + rng.poisson(1.0)):
-            x[rng.integers(n)] = rng.integers(3, 10)
-    return x, y
-
-
-def judged(paired: Paired, design: Design) -> Judgements:
-    """Whole excerpts judged by their highest level."""
-    starts = np.cumsum(paired.lengths) - paired.lengths
-    strength = np.maximum.reduceat(paired.simulated, starts)
-    firing = (design.top + design.sampled) / design.total * len(strength)
-    return Judgements(np.arange(len(strength)) < firing - 0.5, strength > 0, strength)
-
-
-def accuracy(sums: Array) -> Array:
-    """Balanced accuracy from sums of (firing, hit, silent, passed)."""
-    positives, hits, negatives, passes = np.moveaxis(sums, -1, 0)
-    return np.asarray((hits / positives + passes / negatives) / 2)
+def judged(paired: Paired) -> Judgements:
+    """Whole excerpts judged by whether anything is predicted in them."""
+    rows = moments(paired)
+    return Judgements(rows[:, 4] > 0, rows[:, 3] > 0, rows[:, 3])
 
 
 def measure(
-    design: Design, quality: Quality, n_features: int, seed: int
-) -> Iterator[tuple[str, float, Tally]]:
-    """Yield (method, truth, its intervals) for every method."""
-    many = feature(np.random.default_rng([seed, 0]), design, quality, times=40_000 // design.total)
-    true_r = float(correlation(moments(many.standardised()).sum(0)))
-    true_accuracy = balanced_accuracy(judged(many, design))
-    tallies = {name: Tally([], []) for name in ("r percentile", "r BCa", "acc. bootstrap", "acc. Jeffreys")}
-    rng = np.random.default_rng([seed, 1])
-    for _ in range(n_features):
-        paired = feature(rng, design, quality)
-        rows = moments(paired.standardised())
-        replicates = bootstrap(correlation, rows, design.strata, seed, _B)
-        tallies["r percentile"].add(percentile_interval(replicates))
-        tallies["r BCa"].add(bca_interval(correlation, rows, design.strata, replicates))
-        said = judged(paired, design)
-        right = said.fires == said.said
-        counts = np.stack([said.fires, said.fires & right, ~said.fires, ~said.fires & right], axis=1)
-        resampled = bootstrap(accuracy, counts.astype(float), design.strata, seed, _B)
-        tallies["acc. bootstrap"].add(percentile_interval(resampled))
-        draws = balanced_accuracy_draws(said, int(rng.integers(2**31)), _B)
-        tallies["acc. Jeffreys"].add(percentile_interval(draws))
-    for name, tally in tallies.items():
-        yield name, true_r if name.startswith("r ") else true_accuracy, tally
+    design: Design,
+    band: str,
+    pattern: str,
+    n_features: int,
+    seed: int = 0,
+    level: float = 0.95,
+    n_draws: int = _B,
+    methods: tuple[str, ...] = METHODS,
+) -> Iterator[Cell]:
+    """Coverage of every method on one pattern: n_features of each label of the band."""
+    held: dict[str, list[tuple[float, float, float]]] = {method: [] for method in methods}
+    rng = np.random.default_rng([seed, list(PATTERNS).index(pattern), list(BANDS).index(band)])
+    for quality in BANDS[band]:
+        true_r, true_accuracy = truth(pattern, design, quality)
+        for _ in range(n_features):
+            paired = feature(rng, pattern, design, quality)
+            ways = {
+                "r, bootstrap": lambda p: plain_bootstrap(moments(p), design.strata, rng, n_draws),
+                "r, as scored": lambda p: correlation_draws(p, design.strata, seed, n_draws),
+                "accuracy, Jeffreys": lambda p: jeffreys(judged(p), rng, n_draws),
+                "accuracy, as scored": lambda p: balanced_accuracy_draws(
+                    judged(p), int(rng.integers(2**31)), n_draws
+                ),
+            }
+            for method in methods:
+                interval = percentile_interval(ways[method](paired), level)
+                if (
+                    interval.low is not None and interval.high is not None
+                ):  # else there is nothing to be wrong
+                    value = true_r if method.startswith("r") else true_accuracy
+                    held[method].append((interval.low, interval.high, value))
+    for method, found in held.items():
+        low, high, value = np.array(found).T
+        above, below = float(np.mean(low > value)), float(np.mean(high < value))
+        size = "+".join(str(n) for n in design.strata)
+        width = float(np.median(high - low))
+        yield Cell(f"{design.total} ({size})", band, pattern, method, 1 - above - below, above, below, width)
+
+
+def pooled(cells: list[Cell]) -> Cell:
+    """One cell of several patterns; the pattern named is the one with the least coverage."""
+    worst = min(cells, key=lambda cell: cell.coverage)
+    mean = {
+        name: float(np.mean([getattr(cell, name) for cell in cells]))
+        for name in ("coverage", "low_above", "high_below", "width")
+    }
+    return Cell(worst.design, worst.band, f"{worst.pattern} {worst.coverage:.0%}", worst.method, **mean)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="How often do 95% intervals hold the truth?")
-    parser.add_argument("--features", type=int, default=1000, help="simulated features a line")
+    parser = argparse.ArgumentParser(description="How often do intervals hold the truth?")
+    parser.add_argument("--features", type=int, default=10, help="features a pattern and label")
+    parser.add_argument("--level", type=float, default=0.95, help="nominal coverage")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--each", action="store_true", help="print every pattern")
+    parser.add_argument("--json", action="store_true", help="print every pattern as JSON")
     options = parser.parse_args()
-    print("excerpts  label     truth  method          coverage  low>truth  high<truth  median ends")
-    for design in DESIGNS:
-        for quality in QUALITIES:
-            for name, truth, tally in measure(design, quality, options.features, options.seed):
-                print(
-                    f"{design.total:8}  {quality.name:8}  {truth:5.2f}  {name:14}  "
-                    f"{tally.coverage(truth):8.1%}  {tally.above(truth):9.1%}  {tally.below(truth):10.1%}  "
-                    f"{np.median(tally.lows):.2f} to {np.median(tally.highs):.2f}",
-                    flush=True,
-                )
+    everything: list[Cell] = []
+    if not options.json:
+        print(
+            "excerpts           label     method               coverage   low>  high<  width  worst pattern"
+        )
+    for design, band in product(DESIGNS, BANDS):
+        cells = [
+            cell
+            for pattern in PATTERNS
+            for cell in measure(design, band, pattern, options.features, options.seed, options.level)
+        ]
+        everything += cells
+        if not options.json:
+            _print(cells, options.each)
+    if options.json:
+        print(json.dumps([asdict(cell) for cell in everything], indent=1))
+
+
+def _print(cells: list[Cell], each: bool) -> None:
+    """Lines of one design and band, method after method."""
+    for method in METHODS:
+        of_method = [cell for cell in cells if cell.method == method]
+        for cell in of_method if each else [pooled(of_method)]:
+            print(
+                f"{cell.design:17}  {cell.band:8}  {cell.method:19}  {cell.coverage:8.1%} "
+                f"{cell.low_above:6.1%} {cell.high_below:6.1%}  {cell.width:5.2f}  {cell.pattern}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 The value is balanced accuracy, the mean of two proportions: firing excerpts called so, silent excerpts called
 so. Resampling excerpts fails it just where labels are good, because 20 right answers of 20 have no other
-resample. Its interval is therefore made of draws of each proportion from its Jeffreys posterior,
-Beta(right + 1/2, wrong + 1/2), whose intervals cover well near 0 and 1 [Brown, Cai & DasGupta 2001].
-Measured (benchmarks/coverage.py), truth .94 to .95: a 95% bootstrap interval over 20, 60 or 200 excerpts
-holds it in 67%, 88% and 95% of simulated features, this one in 94%, 94% and 96%.
+resample. Its interval is made as that of r is (`exegete.scorers.intervals`): weights of excerpts are random,
+and each side has one imaginary excerpt more, judged wrongly in half of the draws and rightly in the other
+half. Of judgements that are right or wrong only their counts matter: in n judgements the right ones weigh
+Gamma(right (1 + 1/n)), the wrong ones Gamma(wrong (1 + 1/n)), the imaginary one Gamma(1).
+
+Nominal 95% intervals hold the truth in 95.1% to 97.6% of simulated features, at 20 to 200 excerpts and with
+good, middling and poor labels (python -m benchmarks.coverage).
 """
 
 from __future__ import annotations
@@ -62,6 +65,35 @@ def balanced_accuracy(judged: Judgements) -> float:
     return (judged.hits / judged.positives + judged.passes / judged.negatives) / 2
 
 
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Shares over the corpus; None where it is not known how an excerpt was drawn, or nothing is counted."""
+
+    recall: float | None
+    """Of the firing excerpts, those called so."""
+    precision: float | None
+    """Of the excerpts called firing, those that fire."""
+    balanced_accuracy: float | None
+    """Mean of the shares of firing and of silent excerpts called what they are."""
+
+
+def weighted(judged: Judgements, weights: Array) -> Weighted:
+    """Shares that stand for the corpus: sums of weights [Horvitz & Thompson 1952], divided [Hájek 1971].
+
+    Args:
+        judged: the judgements.
+        weights: (n_excerpts,) 1 / inclusion probability, 0 for what is no sample; NaN where unknown.
+    """
+
+    def share(of: Bools, among: Bools) -> float | None:
+        total = float(weights[among].sum())
+        return float(weights[of & among].sum()) / total if total > 0 else None  # NaN is not above 0
+
+    recall, passed = share(judged.said, judged.fires), share(~judged.said, ~judged.fires)
+    both = None if recall is None or passed is None else (recall + passed) / 2
+    return Weighted(recall, share(judged.fires, judged.said), both)
+
+
 def f1(judged: Judgements) -> float:
     """Harmonic mean of precision and recall over firing excerpts; 0 without a hit."""
     return 2 * judged.hits / (judged.positives + int(judged.said.sum()))
@@ -80,21 +112,26 @@ def average_precision(judged: Judgements) -> float:
 
 
 def balanced_accuracy_draws(judged: Judgements, seed: int, n_draws: int) -> Array:
-    """Plausible balanced accuracies, given the judgements: draws of both proportions' Jeffreys posteriors.
+    """Plausible balanced accuracies, given the judgements.
 
     Args:
-        judged: the judgements; excerpts of one kind count alike, whatever their stratum.
+        judged: the judgements; excerpts of one side count alike, whatever their stratum.
         seed: chooses the draws.
         n_draws: how many, B.
 
     Returns:
-        (B,) values between 0 and 1.
+        (B,) values between 0 and 1; 1 among them only where all judgements are right.
     """
     rng = np.random.default_rng([seed, 3])
-    hits, passes = judged.hits, judged.passes
-    sensitivity = rng.beta(hits + 0.5, judged.positives - hits + 0.5, n_draws)
-    specificity = rng.beta(passes + 0.5, judged.negatives - passes + 0.5, n_draws)
-    return np.asarray((sensitivity + specificity) / 2, dtype=np.float64)
+    rightly = np.arange(n_draws) >= (n_draws + 1) // 2  # the imaginary excerpts are judged so
+
+    def shares(right: int, n: int) -> Array:
+        imaginary = rng.gamma(1.0, size=n_draws)
+        weight = rng.gamma(right * (1 + 1 / n), size=n_draws)
+        wrong = rng.gamma((n - right) * (1 + 1 / n), size=n_draws)
+        return np.asarray((weight + rightly * imaginary) / (weight + wrong + imaginary))
+
+    return (shares(judged.hits, judged.positives) + shares(judged.passes, judged.negatives)) / 2
 
 
 def dealt_balanced_accuracies(judged: Judgements, seed: int, n_perm: int) -> Array:

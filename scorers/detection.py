@@ -1,8 +1,8 @@
 """Detection score: does a label tell excerpts in which the feature fires from those in which it is silent?
 
 Read from the same simulation as the simulation score, at no further cost [cf. the detection scoring of
-Paulo et al. 2024, which asks for it apart]: an excerpt is judged firing when any of its words is given a
-level above 0, as strongly as its highest level. The value is balanced accuracy, .5 by chance.
+Paulo et al. 2024, which asks for it apart]: an excerpt is judged firing when any of its words is given
+half a level or more, as strongly as its highest level. The value is balanced accuracy, .5 by chance.
 
 It does not see where in an excerpt, or how often, a label over-predicts: it stands beside the
 simulation score, not in its place.
@@ -11,6 +11,7 @@ simulation score, not in its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,9 +24,11 @@ from exegete.scorers.classification import (
     balanced_accuracy_draws,
     dealt_balanced_accuracies,
     f1,
+    weighted,
 )
-from exegete.scorers.reading import Reading, read
-from exegete.scorers.resampling import compare, percentile_interval, share_at_least
+from exegete.scorers.missing import accuracy_bounds
+from exegete.scorers.reading import ACTIVATING, PREDICTED, Reading, read
+from exegete.scorers.resampling import LEVEL, compare, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits
 from exegete.simulators.simulator import Simulator
 
@@ -36,12 +39,19 @@ class DetectionScorer:
 
     `Score.details` holds:
 
-    - `auroc`, `average_precision`: of the highest level as a measure of firing; `f1`: at level > 0;
+    - `auroc`, `average_precision`: of the highest level as a measure of firing; `f1`: at half a level;
     - `recall_STRATUM`: share of a firing stratum's excerpts judged firing ("recall_decile_1");
       `silent_STRATUM`: share of a quiet stratum's excerpts judged silent ("silent_hard_quiet");
+    - `weighted_balanced_accuracy`, `weighted_recall`, `weighted_precision`: over the corpus, excerpts counted
+      by their weights (hard quiet ones not at all); None where no weights are known;
+    - `if_missing_wrong`, `if_missing_right`: the value if all excerpts that could not be read were judged
+      wrongly, or rightly; both are the value where none is missing;
     - `share_above_threshold`: share of draws (see `exegete.scorers.classification`) at or above the
       threshold; `chance_p95`: 95th percentile of the value by chance.
     """
+
+    BAR: ClassVar[float] = 0.75
+    """The bar it has beside another scorer."""
 
     simulator: Simulator
     split: Split
@@ -52,11 +62,13 @@ class DetectionScorer:
     """Draws for the interval; 0 leaves it out."""
     n_perm: int = 1999
     """Permutations; 0 leaves chance and the p-value out."""
+    level: float = LEVEL
+    """Nominal coverage of the interval."""
 
     @property
     def name(self) -> str:
         """name@version, with the simulator's."""
-        return f"detection@1({self.simulator.name})"
+        return f"detection@2({self.simulator.name})"
 
     async def score(self, label: Label, evidence: Evidence) -> Score:
         """Simulate a label on the evidence and judge every excerpt by its highest level.
@@ -94,7 +106,7 @@ class DetectionScorer:
         judged = judge(reading)
         value = balanced_accuracy(judged)
         draws = balanced_accuracy_draws(judged, self.seed, self.n_boot)
-        interval = percentile_interval(draws)
+        interval = percentile_interval(draws, self.level)
         chance = compare(value, dealt_balanced_accuracies(judged, self.seed, self.n_perm))
         details = {
             "share_above_threshold": share_at_least(draws, self.threshold),
@@ -102,6 +114,8 @@ class DetectionScorer:
             "auroc": auroc(judged),
             "average_precision": average_precision(judged),
             "f1": f1(judged),
+            **_over_corpus(reading, judged),
+            **_if_missing(reading, judged),
             **_by_stratum(reading, judged),
         }
         return Score(
@@ -119,10 +133,27 @@ class DetectionScorer:
 
 
 def judge(reading: Reading) -> Judgements:
-    """Judgements of whole excerpts from the levels of their words: firing where any is above 0."""
+    """Judgements of whole excerpts from the levels of their words: firing from half a level on."""
     strength = np.array([float(levels.max()) for levels in reading.levels])
-    fires = np.array([group in ("top", "sampled") for group in reading.groups])
-    return Judgements(fires=fires, said=strength > 0, strength=strength)
+    fires = np.array([group in ACTIVATING for group in reading.groups])
+    return Judgements(fires=fires, said=strength >= PREDICTED, strength=strength)
+
+
+def _over_corpus(reading: Reading, judged: Judgements) -> dict[str, float | None]:
+    """Shares over the corpus."""
+    shares = weighted(judged, np.array([excerpt.weight for excerpt in reading.excerpts]))
+    return {
+        "weighted_balanced_accuracy": shares.balanced_accuracy,
+        "weighted_recall": shares.recall,
+        "weighted_precision": shares.precision,
+    }
+
+
+def _if_missing(reading: Reading, judged: Judgements) -> dict[str, float | None]:
+    """The value with what is missing judged wrongly, or rightly."""
+    firing = sum(group in ACTIVATING for group in reading.missing_groups)
+    bounds = accuracy_bounds(judged, firing, len(reading.missing) - firing)
+    return {"if_missing_wrong": bounds.wrong, "if_missing_right": bounds.right}
 
 
 def _by_stratum(reading: Reading, judged: Judgements) -> dict[str, float | None]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from exegete.datastore.hashing import digest64
 from exegete.datastore.records import Context, Evidence, Excerpt, Floats, Label
+from exegete.simulators.senses import combined, simulate_senses
 from exegete.simulators.simulator import Simulation, Simulator
 
 MIN_SHARE_READ = 0.8
@@ -23,9 +24,14 @@ MIN_SHARE_READ = 0.8
 MIN_A_SIDE = 5
 """Activating excerpts, and quiet ones, that a score needs."""
 
+PREDICTED = 0.5
+"""A word at this level or above is predicted to fire: half a level, since levels may be expected values."""
+
 Group = Literal["top", "sampled", "quiet", "hard quiet"]
 GROUPS: tuple[Group, ...] = ("top", "sampled", "quiet", "hard quiet")
 """Kinds of excerpt; "sampled" are all deciles together, which hold too few each to be resampled apart."""
+ACTIVATING, QUIET = GROUPS[:2], GROUPS[2:]
+"""The kinds of either side."""
 _PLACE = {group: place for place, group in enumerate(GROUPS)}
 
 
@@ -41,6 +47,14 @@ class Reading:
     n_asked: int
     why_none: str | None
     """Why this is too little to be scored, or None when it is enough."""
+    missing: tuple[Excerpt, ...] = ()
+    """The excerpts whose simulation could not be read."""
+    missing_groups: tuple[Group, ...] = ()
+    """For every one of them its kind."""
+    by_sense: tuple[tuple[Floats, ...], ...] = ()
+    """For every sense of a label that has some, levels of its own like `levels`, which are their largest."""
+    missing_mass: float | None = None
+    """Mean share of probability given to anything but a level; None where no probabilities are read."""
 
     @property
     def n_read(self) -> int:
@@ -55,7 +69,7 @@ class Reading:
         """
         counts = Counter(self.groups)
         sizes: list[int] = []
-        for side in (GROUPS[:2], GROUPS[2:]):
+        for side in (ACTIVATING, QUIET):
             members = [counts[group] for group in side if counts[group]]
             sizes += [sum(members)] if 1 in members else members
         return tuple(sizes)
@@ -69,7 +83,7 @@ async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int
     simulated at all.
 
     Args:
-        simulator: predicts levels from the label's text.
+        simulator: predicts levels from the label's text, or from each of its senses.
         label: the label.
         evidence: excerpts of one split.
         seed: chooses the order.
@@ -84,12 +98,23 @@ async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int
     excerpts = evidence.excerpts
     order = _order(evidence, seed)
     contexts = [excerpts[i].context for i in order]
-    simulation = await simulator.simulate(label.text, contexts)
-    _check(simulation, contexts, simulator.name)
+    simulations = await simulate_senses(simulator, label, contexts)
+    for each in simulations:
+        _check(each, contexts, simulator.name)
+    simulation = combined(simulations)
     levels: list[Floats | None] = [None] * len(excerpts)
     for place, i in enumerate(order):
         levels[i] = simulation.levels[place]
-    return _keep_read(evidence, levels, [why for why in simulation.why_missing if why is not None])
+    reading = _keep_read(evidence, levels, [why for why in simulation.why_missing if why is not None])
+    masses = [mass for mass in simulation.missing_mass if mass is not None]
+    if masses:
+        reading = replace(reading, missing_mass=float(np.mean(masses)))
+    if not label.senses:
+        return reading
+    places = {id(excerpts[i]): place for place, i in enumerate(order)}
+    asked = [places[id(excerpt)] for excerpt in reading.excerpts]
+    own = [[one for i in asked if (one := each.levels[i]) is not None] for each in simulations]
+    return replace(reading, by_sense=tuple(map(tuple, own)))
 
 
 def group_of(stratum: str, activating: bool) -> Group:
@@ -102,12 +127,16 @@ def group_of(stratum: str, activating: bool) -> Group:
 def _keep_read(evidence: Evidence, levels: Sequence[Floats | None], reasons: Sequence[str]) -> Reading:
     """Drop missing excerpts, put the others in the order of their kinds, and judge if they are enough."""
     kept: list[tuple[Group, Excerpt, Floats]] = []
+    missing: list[tuple[Group, Excerpt]] = []
     for i, (excerpt, simulated) in enumerate(zip(evidence.excerpts, levels, strict=True)):
-        if simulated is not None:
-            kept.append((group_of(excerpt.stratum, i < len(evidence.activating)), excerpt, simulated))
+        group = group_of(excerpt.stratum, i < len(evidence.activating))
+        if simulated is None:
+            missing.append((group, excerpt))
+        else:
+            kept.append((group, excerpt, simulated))
     kept.sort(key=lambda item: _PLACE[item[0]])
     groups = tuple(group for group, _, _ in kept)
-    n_activating = sum(group in GROUPS[:2] for group in groups)
+    n_activating = sum(group in ACTIVATING for group in groups)
     if len(kept) < MIN_SHARE_READ * len(levels):
         why: str | None = (
             f"{len(kept)} of {len(levels)} excerpts could be read ({len(kept) / len(levels):.0%}), and "
@@ -115,7 +144,15 @@ def _keep_read(evidence: Evidence, levels: Sequence[Floats | None], reasons: Seq
         )
     else:
         why = _too_few(n_activating, len(kept) - n_activating, "read")
-    return Reading(tuple(e for _, e, _ in kept), tuple(x for _, _, x in kept), groups, len(levels), why)
+    return Reading(
+        tuple(e for _, e, _ in kept),
+        tuple(x for _, _, x in kept),
+        groups,
+        len(levels),
+        why,
+        tuple(e for _, e in missing),
+        tuple(group for group, _ in missing),
+    )
 
 
 def _commonest(reasons: Sequence[str]) -> str:

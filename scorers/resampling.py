@@ -1,59 +1,35 @@
-"""Intervals and chance levels by resampling excerpts: a stratified bootstrap and a permutation test.
+"""Chance levels by dealing predictions to excerpts at random, and what is read from any set of draws.
 
-1. *Interval.* Excerpts are drawn again with replacement, n_h - 1 of the n_h of a stratum, each counted
-   n_h / (n_h - 1) times [Rao & Wu 1988: drawing n_h of n_h understates the variance by 1 / n_h, which in
-   strata of three is a third]. A statistic of summed rows makes all replicates in one matrix product.
-2. *Ends.* Percentiles of the replicates, bias-corrected and accelerated ("BCa") [Efron 1987; several strata:
-   Efron & Tibshirani 1993, ch. 14 and 22].
-3. *Chance.* The predictions of excerpt i are dealt to excerpt π(i); p = (1 + #{null >= observed}) / (1 + B).
+*Chance.* The predictions of excerpt i are dealt to excerpt π(i); p = (1 + #{null >= observed}) / (1 + B).
+Ties count as reaching what was observed, so p is uniform under the null where values are all different (as r
+is) and lies above uniform where many are alike (as balanced accuracies are). Undefined deals count as no
+worse than what was observed. Both are to the label's disadvantage. Orders depend only on the number of
+excerpts, the seed and B, not on data, and are kept: features of one design share them.
 
-Draws depend only on a design (stratum sizes, seed, B), not on data, and are kept: features of one design
-share them.
-
-Undefined replicates (a draw that left out every excerpt with a prediction has no correlation) are left out of
-the interval, and there is none when they are the majority; they count as not reaching a threshold.
-Undefined deals count as no worse than what was observed. Both are to the label's disadvantage.
-
-Coverage of nominal 95% intervals for r over 1,000 simulated features each (benchmarks/coverage.py),
-percentile / BCa; in brackets how often the low end lies above the truth, which accepts a label wrongly:
-
-    excerpts    good label, r .71 to .75      middling, r .26 to .33      poor, r .08 to .11
-        20      73% / 74%  (27% / 25%)        86% / 88%  (7% / 5%)        75% / 76%  (1% / 1%)
-        50      82% / 84%  (17% / 14%)        94% / 95%  (3% / 3%)        90% / 92%  (1% / 2%)
-        60      84% / 86%  (15% / 12%)        94% / 95%  (3% / 2%)        90% / 92%  (1% / 2%)
-       200      93% / 94%  ( 6% /  4%)        94% / 94%  (3% / 3%)        94% / 94%  (2% / 3%)
-
-BCa is the better nearly everywhere and is what scores use. Neither can know of the rare bad miss that the
-excerpts at hand do not show: below some 100 excerpts the low end of a good label's interval is too high.
+*Intervals* are quantiles of draws that a scorer makes of what its value could be (`exegete.scorers.intervals`
+and `exegete.scorers.classification`); the share of the same draws that reach a threshold is the confidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exegete.scorers.statistics import Array, Paired, correlation
 
-Statistic = Callable[[Array], Array]
-"""From sums over excerpts, (..., k), to values, (...,), NaN where undefined."""
-
 LEVEL = 0.95
-"""Nominal coverage of intervals."""
+"""Nominal coverage of intervals, unless another is asked for."""
 
 _ROUNDING = 1e-9
 """Two values closer than this are the same value, summed in another order."""
 
-_NORMAL = NormalDist()
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval; both ends None when too few replicates are defined."""
+    """A confidence interval; both ends None when too few draws are defined."""
 
     low: float | None
     high: float | None
@@ -72,32 +48,6 @@ class Chance:
 
 
 @lru_cache(maxsize=16)
-def bootstrap_weights(sizes: tuple[int, ...], seed: int, n_boot: int) -> Array:
-    """How often every excerpt counts in every replicate.
-
-    Args:
-        sizes: excerpts in each stratum, in the order of the rows to be resampled. A stratum of one is
-            always taken once, and adds nothing to the interval's width.
-        seed: chooses the draws.
-        n_boot: replicates, B.
-
-    Returns:
-        (B, sum of sizes), read-only; rows sum to `sizes` within each stratum.
-    """
-    rng = np.random.default_rng([seed, 1])
-    weights = np.ones((n_boot, sum(sizes)))
-    start = 0
-    for size in sizes:
-        if size > 1:
-            drawn = rng.integers(size, size=(n_boot, size - 1)) + size * np.arange(n_boot)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=n_boot * size).reshape(n_boot, size)
-            weights[:, start : start + size] = counts * (size / (size - 1))
-        start += size
-    weights.setflags(write=False)
-    return weights
-
-
-@lru_cache(maxsize=16)
 def permutations(n: int, seed: int, n_perm: int) -> NDArray[np.intp]:
     """Random orders of n excerpts.
 
@@ -110,56 +60,23 @@ def permutations(n: int, seed: int, n_perm: int) -> NDArray[np.intp]:
     return orders
 
 
-def bootstrap(statistic: Statistic, rows: Array, sizes: tuple[int, ...], seed: int, n_boot: int) -> Array:
-    """Replicates of a statistic.
+def percentile_interval(draws: Array, level: float = LEVEL) -> Interval:
+    """The middle of the draws that are defined: its ends leave out (1 - level) / 2 on either side.
 
     Args:
-        statistic: from summed rows to a value.
-        rows: (n_excerpts, k) what each excerpt adds to the sums, stratum after stratum.
-        sizes: excerpts in each stratum.
-        seed: chooses the draws.
-        n_boot: replicates, B.
-
-    Returns:
-        (B,) values, NaN where undefined.
+        draws: (B,) plausible values, NaN where undefined; there is no interval when the majority are.
+        level: nominal coverage, between 0 and 1. Levels so near 1 that few of B draws lie outside are rough.
     """
-    return statistic(bootstrap_weights(sizes, seed, n_boot) @ rows)
-
-
-def percentile_interval(replicates: Array) -> Interval:
-    """The middle 95% of the replicates that are defined."""
-    return _between(replicates, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
-
-
-def bca_interval(statistic: Statistic, rows: Array, sizes: tuple[int, ...], replicates: Array) -> Interval:
-    """Percentiles of the replicates, shifted for the statistic's bias and skewness [Efron 1987].
-
-    Args:
-        statistic: from summed rows to a value.
-        rows: (n_excerpts, k), stratum after stratum.
-        sizes: excerpts in each stratum.
-        replicates: (B,) as of `bootstrap`.
-    """
-    defined = replicates[~np.isnan(replicates)]
-    total = rows.sum(0)
-    value = float(statistic(total))
-    if not len(defined) or np.isnan(value):
+    defined = draws[~np.isnan(draws)]
+    if not len(defined) or 2 * len(defined) < len(draws):
         return Interval(None, None)
-    below = (np.mean(defined < value - _ROUNDING) + np.mean(defined <= value + _ROUNDING)) / 2
-    edge = 1 / (2 * len(defined))
-    bias = _NORMAL.inv_cdf(float(np.clip(below, edge, 1 - edge)))
-    skew = _acceleration(statistic(total - rows), sizes)
-    shares = []
-    for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
-        z = bias + _NORMAL.inv_cdf(share)
-        # The denominator's limit at 0 is an end of the replicates; past it the map would turn back.
-        shares.append(_NORMAL.cdf(bias + z / max(1 - skew * z, _ROUNDING)))
-    return _between(replicates, shares[0], shares[1])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
 
 
-def share_at_least(replicates: Array, threshold: float) -> float | None:
-    """Share of replicates that reach a threshold; undefined ones do not. None without replicates."""
-    return float(np.mean(replicates >= threshold)) if len(replicates) else None
+def share_at_least(draws: Array, threshold: float) -> float | None:
+    """Share of draws that reach a threshold; undefined ones do not. None without draws."""
+    return float(np.mean(draws >= threshold)) if len(draws) else None
 
 
 def dealt_correlations(paired: Paired, seed: int, n_perm: int) -> Array:
@@ -204,29 +121,6 @@ def compare(observed: float, null: Array) -> Chance:
     if not len(defined):
         return Chance(p_value, None, None)
     return Chance(p_value, float(defined.mean()), float(np.quantile(defined, 0.95)))
-
-
-def _between(replicates: Array, low: float, high: float) -> Interval:
-    defined = replicates[~np.isnan(replicates)]
-    if not len(defined) or 2 * len(defined) < len(replicates):
-        return Interval(None, None)
-    ends = np.quantile(defined, [low, high])
-    return Interval(float(ends[0]), float(ends[1]))
-
-
-def _acceleration(left_out: Array, sizes: tuple[int, ...]) -> float:
-    """Skewness of the statistic's influence values, from its values with each excerpt left out."""
-    third = second = 0.0
-    start = 0
-    for size in sizes:
-        values = left_out[start : start + size]
-        values = values[~np.isnan(values)]
-        start += size
-        if len(values) > 1:
-            influence = (len(values) - 1) / len(values) * (values.mean() - values)
-            third += float(np.sum(influence**3))
-            second += float(np.sum(influence**2))
-    return third / (6 * second**1.5) if second > _ROUNDING**2 else 0.0
 
 
 def _pair_sums(paired: Paired) -> Array:

@@ -3,8 +3,8 @@
 1. The simulator predicts a level, 0 to 10, for every word of every excerpt, knowing only the label.
 2. The value is Pearson's r over the words of all excerpts that could be read, end to end: the "EV
    correlation" of Bills et al. 2023, here on strongest, sampled, quiet and hard quiet excerpts alike.
-3. Its interval is a bootstrap of excerpts within their kinds; chance and p come from dealing the same
-   predictions to excerpts at random.
+3. Its interval is a Bayesian bootstrap of excerpts within their kinds, with an imaginary one each
+   (`exegete.scorers.intervals`); chance and p come from dealing the same predictions to excerpts at random.
 
 A label whose simulation is the same everywhere has no r: its value is None. But it was put to the test and
 predicted nothing, which no deal can do worse: its p-value is 1 and its share above the threshold 0, and that
@@ -15,19 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from exegete.datastore.records import Evidence, Label, Score, Split
-from exegete.scorers.reading import Group, Reading, read
-from exegete.scorers.resampling import (
-    bca_interval,
-    bootstrap,
-    compare,
-    dealt_correlations,
-    share_at_least,
-)
+from exegete.scorers.intervals import correlation_draws
+from exegete.scorers.missing import correlation_bounds
+from exegete.scorers.reading import ACTIVATING, QUIET, Group, Reading, read
+from exegete.scorers.resampling import LEVEL, compare, dealt_correlations, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.senses import sense_details
 from exegete.scorers.statistics import (
     CONSTANT_SIMULATION,
     Array,
@@ -39,14 +37,11 @@ from exegete.scorers.statistics import (
 )
 from exegete.simulators.simulator import Simulator
 
-_ACTIVATING: tuple[Group, ...] = ("top", "sampled")
-_QUIET: tuple[Group, ...] = ("quiet", "hard quiet")
-
 PARTS: Mapping[str, tuple[Group, tuple[Group, ...]]] = {
-    "r_top": ("top", _QUIET),
-    "r_sampled": ("sampled", _QUIET),
-    "r_random_quiet": ("quiet", _ACTIVATING),
-    "r_hard_quiet": ("hard quiet", _ACTIVATING),
+    "r_top": ("top", QUIET),
+    "r_sampled": ("sampled", QUIET),
+    "r_random_quiet": ("quiet", ACTIVATING),
+    "r_hard_quiet": ("hard quiet", ACTIVATING),
 }
 """Correlations over part of the excerpts, by name: one kind of one side, against all of the other."""
 
@@ -61,9 +56,20 @@ class SimulationScorer:
       `abs_dev`: share of absolute deviation explained [Bills 2023];
     - `r_top`, `r_sampled`: r on the strongest, or the sampled, activating excerpts and all quiet ones;
       `r_random_quiet`, `r_hard_quiet`: r on all activating excerpts and this kind of quiet ones;
-    - `share_above_threshold`: share of bootstrap replicates with r at or above the threshold;
-      `chance_p95`: 95th percentile of r by chance; `n_words`: words read.
+    - `r_decile_1` (weakest) to `r_decile_10`: r on a decile of the sampled excerpts and all quiet ones, which
+      says how far down a label holds; r, not mean levels, so that it reads like `r_top` and is in no units;
+    - `if_missing_wrong`, `if_missing_right`: r if excerpts that could not be read were simulated as wrongly,
+      or as rightly, as `exegete.scorers.missing` has it; both are r where none is missing;
+    - `share_above_threshold`: share of draws with r at or above the threshold, of the same draws as the
+      interval; `chance_p95`: 95th percentile of r by chance; `n_words`, `n_sampled`: words, and sampled
+      excerpts, read;
+    - `missing_mass`: mean share of probability given to anything but a level, None where the simulator reads
+      no probabilities;
+    - of a label with senses, what each of them is worth (`exegete.scorers.senses`).
     """
+
+    BAR: ClassVar[float] = 0.5
+    """The bar it has beside another scorer."""
 
     simulator: Simulator
     split: Split
@@ -71,14 +77,16 @@ class SimulationScorer:
     """The r a label is to clear, for `share_above_threshold`."""
     seed: int
     n_boot: int = 2000
-    """Bootstrap replicates; 0 leaves the interval out."""
+    """Draws for the interval; 0 leaves it out."""
     n_perm: int = 1999
     """Permutations; 0 leaves chance and the p-value out."""
+    level: float = LEVEL
+    """Nominal coverage of the interval."""
 
     @property
     def name(self) -> str:
         """name@version, with the simulator's."""
-        return f"simulation@1({self.simulator.name})"
+        return f"simulation@2({self.simulator.name})"
 
     async def score(self, label: Label, evidence: Evidence) -> Score:
         """Simulate a label on the evidence and correlate.
@@ -107,16 +115,23 @@ class SimulationScorer:
             return self._undefined(reading, paired.why_undefined)
         rows = moments(paired.standardised())
         value = float(correlation(rows.sum(0)))
-        replicates = bootstrap(correlation, rows, reading.strata, self.seed, self.n_boot)
-        interval = bca_interval(correlation, rows, reading.strata, replicates)
+        draws = correlation_draws(paired, reading.strata, self.seed, self.n_boot)
+        interval = percentile_interval(draws, self.level)
         chance = compare(value, dealt_correlations(paired, self.seed, self.n_perm))
+        bounds = correlation_bounds(paired, [excerpt.activations for excerpt in reading.missing])
         details = {
-            "share_above_threshold": share_at_least(replicates, self.threshold),
+            "share_above_threshold": share_at_least(draws, self.threshold),
             "chance_p95": chance.p95,
             "r2": value * value,
             "abs_dev": absolute_deviation_explained(paired),
             "n_words": float(len(paired.true)),
+            "n_sampled": float(reading.groups.count("sampled")),
+            "if_missing_wrong": bounds.wrong,
+            "if_missing_right": bounds.right,
+            "missing_mass": reading.missing_mass,
             **_parts(reading, rows),
+            **_deciles(reading, rows),
+            **sense_details(reading),
         }
         return Score(
             scorer=self.name,
@@ -157,3 +172,16 @@ def _parts(reading: Reading, rows: Array) -> dict[str, float | None]:
         sums.append(rows[taken].sum(0))
     values = correlation(np.stack(sums))
     return dict(zip(("r_weighted", *PARTS), map(optional, values), strict=True))
+
+
+def _deciles(reading: Reading, rows: Array) -> dict[str, float | None]:
+    """Correlations on every decile that is there, strongest first, each against all quiet excerpts."""
+    strata = np.array([excerpt.stratum for excerpt in reading.excerpts])
+    quiet = np.array([group in QUIET for group in reading.groups])
+    deciles = [f"decile {number}" for number in range(10, 0, -1)]
+    there = [decile for decile in deciles if (strata == decile).any()]
+    sums = [rows[quiet].sum(0) + rows[(strata == decile) & ~quiet].sum(0) for decile in there]
+    values = correlation(np.stack(sums)) if sums else ()
+    return {
+        f"r_{decile.replace(' ', '_')}": optional(value) for decile, value in zip(there, values, strict=True)
+    }

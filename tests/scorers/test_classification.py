@@ -11,14 +11,16 @@ from sklearn import metrics
 
 from exegete.scorers.classification import (
     Judgements,
+    Weighted,
     auroc,
     average_precision,
     balanced_accuracy,
     balanced_accuracy_draws,
     dealt_balanced_accuracies,
     f1,
+    weighted,
 )
-from exegete.scorers.resampling import compare, permutations
+from exegete.scorers.resampling import compare, percentile_interval, permutations
 
 
 def judgements(seed: int, n: int = 30, skill: float = 2.0) -> Judgements:
@@ -62,23 +64,80 @@ def test_chance_is_hypergeometric(seed: int) -> None:
     assert chance.p_value == pytest.approx(exact, abs=0.02)
 
 
-def test_draws_are_beta_posteriors() -> None:
-    """Where one side is known for sure, draws are half the other side's Jeffreys posterior plus a half."""
-    fires = np.arange(20_010) < 10
-    said = np.arange(20_010) < 7
-    judged = Judgements(fires, said, said.astype(float))
-    draws = balanced_accuracy_draws(judged, 0, 4000)
-    assert stats.kstest(2 * draws - 1, stats.beta(7.5, 3.5).cdf).pvalue > 0.01
+@pytest.mark.parametrize("seed", range(40))
+def test_weighted_shares_are_scikit_learns(seed: int) -> None:
+    """Over the corpus, recall, precision and balanced accuracy are scikit-learn's with sample weights."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 20))
+    judged = judgements(seed, n)
+    weights = rng.choice([0.0, 1.0, 7.5, 40.0], n)
+    weights[rng.integers(n)] = 2.0
+    found = weighted(judged, weights)
+    options = {"sample_weight": weights, "zero_division": np.nan}
+    expected = [
+        metrics.recall_score(judged.fires, judged.said, **options),
+        metrics.precision_score(judged.fires, judged.said, **options),
+        metrics.recall_score(~judged.fires, ~judged.said, **options),
+    ]
+    recall, precision, passed = (None if np.isnan(value) else pytest.approx(value) for value in expected)
+    assert (found.recall, found.precision) == (recall, precision)
+    if recall is None or passed is None:
+        assert found.balanced_accuracy is None
+    else:
+        assert found.balanced_accuracy == pytest.approx((expected[0] + expected[2]) / 2)
 
 
-def test_a_perfect_label_is_not_a_certain_one() -> None:
-    """Ten right of ten on both sides leave room below 1, and less with two hundred."""
+def test_unknown_weights_give_none() -> None:
+    """Where nobody knows how one excerpt was drawn, nothing is said about the corpus of its side."""
+    judged = judgements(0)
+    weights = np.ones(30)
+    weights[np.flatnonzero(~judged.fires)[0]] = np.nan
+    found = weighted(judged, weights)
+    assert found.recall == pytest.approx(metrics.recall_score(judged.fires, judged.said))
+    assert found.balanced_accuracy is None
+    assert weighted(judged, np.full(30, np.nan)) == Weighted(None, None, None)
+
+
+def test_p_values_under_the_null() -> None:
+    """Where judgements are random p is uniform but for ties, which only make it larger."""
+    rng = np.random.default_rng(3)
+    given_p, between = [], []
+    for seed in range(1500):
+        fires = rng.permutation(30) < 14
+        said = rng.random(30) < 0.4
+        judged = Judgements(fires, said, said.astype(float))
+        null, value = dealt_balanced_accuracies(judged, seed, 199), balanced_accuracy(judged)
+        p = compare(value, null).p_value
+        assert p is not None
+        given_p.append(p)
+        tied = np.sum(np.abs(null - value) < 1e-9)
+        between.append(p - rng.random() * (1 + tied) / 200)  # anywhere among its ties
+    assert stats.kstest(between, "uniform").pvalue > 0.01
+    for alpha in (0.01, 0.05, 0.2, 0.5):
+        assert np.mean(np.array(given_p) <= alpha) < alpha + 3 * np.sqrt(alpha / 1500)
+    assert stats.kstest(given_p, "uniform", alternative="less").pvalue < 1e-4
+
+
+def test_draws_are_beta() -> None:
+    """Where one side is known for sure, draws are half the other's, each half of which has its Beta."""
+    fires = np.arange(200_010) < 10
+    said = np.arange(200_010) < 7
+    draws = balanced_accuracy_draws(Judgements(fires, said, said.astype(float)), 0, 4000)
+    sensitivity = 2 * draws - 1
+    assert stats.kstest(sensitivity[:2000], stats.beta(7.7, 3.3 + 1).cdf).pvalue > 0.01
+    assert stats.kstest(sensitivity[2000:], stats.beta(7.7 + 1, 3.3).cdf).pvalue > 0.01
+
+
+def test_a_perfect_label_may_be_perfect_and_need_not() -> None:
+    """Ten right of ten on both sides leave room below 1, less with two hundred, and 1 is always in it."""
     lows = []
     for size in (10, 200):
         fires = np.arange(2 * size) < size
         draws = balanced_accuracy_draws(Judgements(fires, fires, fires.astype(float)), 0, 4000)
-        lows.append(np.quantile(draws, 0.025))
-    assert 0.8 < lows[0] < 0.95 < lows[1] < 1
+        interval = percentile_interval(draws)
+        assert interval.high == 1
+        lows.append(interval.low)
+    assert 0.75 < lows[0] < 0.95 < lows[1] < 1
 
 
 def test_one_kind_alone_is_refused() -> None:

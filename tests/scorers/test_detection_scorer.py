@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -37,6 +39,71 @@ def test_values_are_scikit_learns() -> None:
     assert found.details["f1"] == pytest.approx(metrics.f1_score(fires, said))
 
 
+def test_weighted_values_are_scikit_learns() -> None:
+    """Values over the corpus are scikit-learn's with the excerpts' weights, and None where one is unknown."""
+    shown, predict = evidence(), noisy(3, finds=0.7, alarms=0.3)
+    details = score(shown, predict).details
+    fires = np.array([e.peak > 0 for e in shown.excerpts])
+    said = np.array([np.max(predict(e)) > 0 for e in shown.excerpts])
+    weights = [e.weight for e in shown.excerpts]
+    assert {0.0, 1.0, 7.0, 40.0} == set(weights)
+    expected = {
+        "weighted_balanced_accuracy": metrics.balanced_accuracy_score(fires, said, sample_weight=weights),
+        "weighted_recall": metrics.recall_score(fires, said, sample_weight=weights),
+        "weighted_precision": metrics.precision_score(fires, said, sample_weight=weights),
+    }
+    assert {name: details[name] for name in expected} == pytest.approx(expected)
+    unknown = replace(shown, activating=tuple(replace(e, weight=np.nan) for e in shown.activating))
+    assert [score(unknown, predict).details[name] for name in expected] == [None] * 3
+
+
+def test_what_is_missing_can_matter_so_much() -> None:
+    """The bounds are the least and the most that any judgements of the missing excerpts would give."""
+    shown, predict = evidence(), noisy(3, finds=0.7, alarms=0.3)
+    lost = [*shown.activating[2:4], *shown.quiet[:3]]
+
+    def forgetful(excerpt: Excerpt) -> Floats | None:
+        return None if excerpt in lost else np.asarray(predict(excerpt))
+
+    found = score(shown, forgetful)
+    assert (found.n_asked, found.n_read) == (42, 37)
+    fires = [e.peak > 0 for e in shown.excerpts]
+    possible = [
+        metrics.balanced_accuracy_score(
+            fires,
+            [judged[lost.index(e)] if e in lost else np.max(predict(e)) > 0 for e in shown.excerpts],
+        )
+        for judged in product((False, True), repeat=5)
+    ]
+    assert found.details["if_missing_wrong"] == pytest.approx(min(possible))
+    assert found.details["if_missing_right"] == pytest.approx(max(possible))
+    read = [e for e in shown.excerpts if e not in lost]
+    alone = metrics.balanced_accuracy_score(
+        [e.peak > 0 for e in read], [np.max(predict(e)) > 0 for e in read]
+    )
+    assert found.value == pytest.approx(alone)
+
+
+def test_nothing_missing_nothing_to_bound() -> None:
+    """Where all was read, both bounds are the value."""
+    found = score(evidence(), noisy(3))
+    assert found.details["if_missing_wrong"] == found.details["if_missing_right"] == found.value
+
+
+def test_levels() -> None:
+    """An interval of a higher level holds that of a lower one."""
+    shown, predict = evidence(), noisy(3, finds=0.7, alarms=0.3)
+    found = [
+        asyncio.run(
+            DetectionScorer(FakeSimulator(shown, predict), "report", 0.8, 0, level=level).score(LABEL, shown)
+        )
+        for level in (0.8, 0.95, 0.99)
+    ]
+    ends = [found[2].low, found[1].low, found[0].low, found[0].high, found[1].high, found[2].high]
+    assert ends == sorted(ends, key=lambda end: end or 0.0)
+    assert len(set(ends)) == 6
+
+
 def test_strata() -> None:
     """Every stratum that is there has its share of right judgements."""
 
@@ -55,13 +122,13 @@ def test_strata() -> None:
 
 
 def test_all_that_is_said_about_a_good_label() -> None:
-    """Chance is .5, p as small as can be, and even a perfect label's interval ends below 1."""
+    """Chance is .5, p as small as can be, and a perfect label's interval leaves room below 1."""
     found = score(evidence(), faithful)
-    assert found.scorer == "detection@1(fake@1)"
+    assert found.scorer == "detection@2(fake@1)"
     assert found.value == 1.0
     assert found.low is not None
     assert found.high is not None
-    assert 0.85 < found.low < found.high < 1
+    assert 0.8 < found.low < 1 == found.high
     assert found.chance == pytest.approx(0.5, abs=0.02)
     assert found.p_value == pytest.approx(1 / 200)
     assert (found.details["share_above_threshold"] or 0) > 0.99

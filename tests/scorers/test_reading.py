@@ -74,6 +74,8 @@ def test_missing_excerpts_are_dropped() -> None:
     assert found.why_none is None
     lost = {e.context.id for e in shown.activating[:2] + shown.quiet[:1]}
     assert not lost & {e.context.id for e in found.excerpts}
+    assert {e.context.id for e in found.missing} == lost
+    assert found.missing_groups == ("top", "top", "quiet")
 
 
 @pytest.mark.parametrize(("lost", "enough"), [(8, True), (9, False)])

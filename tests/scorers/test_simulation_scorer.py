@@ -49,6 +49,66 @@ def test_values_are_scipys() -> None:
     assert found.details["n_words"] == sum(len(e.activations) for e in shown.excerpts)
 
 
+def test_deciles_are_scipys() -> None:
+    """Every decile's r is scipy's over its own excerpts and all quiet ones; there are no others."""
+    shown, predict = evidence(per_decile=3), noisy(4)
+    details = score(shown, predict).details
+    for decile in range(1, 11):
+        own = [e for e in shown.activating if e.stratum == f"decile {decile}"]
+        expected = r_over([*own, *shown.quiet], predict)
+        assert details[f"r_decile_{decile}"] == pytest.approx(expected, abs=1e-9)
+    without = score(evidence(top=12, per_decile=0), predict).details
+    assert not any(name.startswith("r_decile") for name in without)
+
+
+def test_absolute_deviation_is_in_the_details() -> None:
+    """The share of absolute deviation explained is that of scipy's straight line through the same words."""
+    shown, predict = evidence(), noisy(3)
+    simulated = np.concatenate([np.asarray(predict(e), dtype=np.float64) for e in shown.excerpts])
+    true = np.concatenate([e.activations for e in shown.excerpts]).astype(np.float64)
+    line = stats.linregress(simulated, true)
+    explained = 1 - np.abs(true - line.intercept - line.slope * simulated).mean() / np.abs(true).mean()
+    assert score(shown, predict).details["abs_dev"] == pytest.approx(explained, abs=1e-6)
+
+
+def test_unknown_weights() -> None:
+    """Where nobody knows how excerpts were drawn nothing is said about the corpus, and all else stands."""
+    shown, predict = evidence(), noisy(3)
+    unknown = replace(shown, quiet=tuple(replace(e, weight=np.nan) for e in shown.quiet))
+    found, known = score(unknown, predict), score(shown, predict)
+    assert found.details["r_weighted"] is None
+    assert (found.value, found.low, found.high) == (known.value, known.low, known.high)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_confidence_and_interval_are_of_one_set(seed: int) -> None:
+    """With the threshold at the low end 97.5% of the draws clear it, with it at the high end 2.5%."""
+    shown, predict = evidence(seed), noisy(seed, finds=0.7)
+    found = score(shown, predict, n_boot=2000)
+    assert found.low is not None
+    assert found.high is not None
+    for threshold, share in ((found.low, 0.975), (found.high, 0.025)):
+        simulator = FakeSimulator(shown, predict)
+        scorer = SimulationScorer(simulator, "report", threshold, 0, n_boot=2000, n_perm=0)
+        again = asyncio.run(scorer.score(LABEL, shown))
+        assert again.details["share_above_threshold"] == pytest.approx(share, abs=0.001)
+
+
+def test_levels() -> None:
+    """An interval of a higher level holds that of a lower one; nothing else changes with the level."""
+    shown, predict = evidence(), noisy(3)
+    found = [
+        asyncio.run(
+            SimulationScorer(FakeSimulator(shown, predict), "report", 0.5, 0, level=level).score(LABEL, shown)
+        )
+        for level in (0.8, 0.95, 0.999)
+    ]
+    ends = [found[2].low, found[1].low, found[0].low, found[0].high, found[1].high, found[2].high]
+    assert ends == sorted(ends, key=lambda end: end or 0.0)
+    assert len(set(ends)) == 6
+    assert replace(found[0], low=None, high=None) == replace(found[2], low=None, high=None)
+
+
 def test_weighted_value_stands_for_the_corpus() -> None:
     """With weight k an excerpt counts as k copies; hard quiet ones, which are no sample, as none."""
     shown, predict = evidence(), noisy(3)
@@ -60,7 +120,7 @@ def test_weighted_value_stands_for_the_corpus() -> None:
 def test_all_that_is_said_about_a_good_label() -> None:
     """Its interval holds the value, chance is about 0, p as small as can be; the name has the simulator's."""
     found = score(evidence(), noisy(3, finds=0.9, alarms=0.05))
-    assert found.scorer == "simulation@1(fake@1)"
+    assert found.scorer == "simulation@2(fake@1)"
     assert found.split == "report"
     assert (found.n_asked, found.n_read, found.why_none) == (42, 42, None)
     assert found.value is not None
@@ -97,10 +157,49 @@ def test_missing_is_not_zero() -> None:
     )
     found, alone = score(shown, forgetful), score(kept, predict)
     assert (found.n_asked, found.n_read, alone.n_asked) == (42, 37, 37)
-    assert found.details == pytest.approx(alone.details, abs=1e-9)
+    filled = {"if_missing_wrong", "if_missing_right"}
+    assert {k: v for k, v in found.details.items() if k not in filled} == pytest.approx(
+        {k: v for k, v in alone.details.items() if k not in filled}, abs=1e-9
+    )
     assert found.value == pytest.approx(alone.value, abs=1e-9)
     as_zeros = score(shown, lambda e: nothing(e) if e.context.id in lost else predict(e))
     assert found.value != pytest.approx(as_zeros.value, abs=0.01)
+
+
+def test_what_is_missing_can_matter_so_much() -> None:
+    """The bounds are r with what is missing overlooked or falsely alarmed, or in proportion and silent."""
+    shown, predict = evidence(), noisy(2)
+    lost = {e.context.id for e in (*shown.activating[3:6], *shown.quiet[:2])}
+    found = score(shown, lambda e: None if e.context.id in lost else predict(e))
+    read = [e for e in shown.excerpts if e.context.id not in lost]
+    said = [np.asarray(predict(e), dtype=np.float64) for e in read]
+    loud = [levels for levels in said if levels.any()]
+    power = np.mean([np.sum(levels**2) for levels in loud]) / np.mean(
+        [np.sum(e.activations.astype(np.float64) ** 2) for e in read if e.peak]
+    )
+    right = [predict(e) if e in read else np.sqrt(power) * e.activations for e in shown.excerpts]
+    true = np.concatenate([e.activations for e in shown.excerpts])
+    assert found.details["if_missing_right"] == pytest.approx(
+        stats.pearsonr(np.concatenate(right), true).statistic, abs=1e-6
+    )
+    words = [(levels, e.activations, 1.0) for levels, e in zip(said, read, strict=True)]
+    words += [(0 * e.activations, e.activations, 1.0) for e in shown.activating[3:6]]
+    words += [(levels, 0 * levels, 2 / len(loud)) for levels in loud]  # two of a usual strength
+    weights = np.concatenate([np.full(len(y), w) for _, y, w in words])
+    both = np.cov(
+        np.concatenate([x for x, _, _ in words]), np.concatenate([y for _, y, _ in words]), aweights=weights
+    )
+    expected = both[0, 1] / np.sqrt(both[0, 0] * both[1, 1])
+    assert found.details["if_missing_wrong"] == pytest.approx(expected, abs=1e-6)
+    assert found.value is not None
+    assert found.details["if_missing_wrong"] < found.value < found.details["if_missing_right"]
+
+
+def test_nothing_missing_nothing_to_bound() -> None:
+    """Where all was read, both bounds are the value."""
+    found = score(evidence(), noisy(2))
+    assert found.details["if_missing_wrong"] == pytest.approx(found.value)
+    assert found.details["if_missing_right"] == pytest.approx(found.value)
 
 
 @pytest.mark.parametrize(("predict", "level"), [(nothing, "0"), (lambda e: nothing(e) + 3, "3")])
