@@ -5,7 +5,6 @@ Every function returns plain lines that are fenced where they enter a prompt (se
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from exegete.datastore.records import MAX_LEVEL, Context, Excerpt, Floats, Unit
 from exegete.explainers.explainer import Attempt, Mistake
 from exegete.explainers.hygiene import clean
+from exegete.prompts.marked import marked_text
 from exegete.prompts.material import LINE_BREAK, breaks_line, shown_word, spaced
 
 Levels = NDArray[np.int64]
@@ -28,13 +28,6 @@ ATTEMPTS = 4
 MISTAKES = 5
 """How many earlier labels a revision is shown, and how many misses and false alarms of each: the best labels
 and the worst errors, so that a prompt stays of one size however many rounds went before."""
-
-# Private stand-ins for the marks while the text's own angle brackets are told apart from them.
-_OPEN, _CLOSE = "\x01", "\x02"
-_NEAR_MARK = {
-    "<": re.compile("<(?=[<\x01])|(?<=[<\x01])<"),
-    ">": re.compile(">(?=[>\x02])|(?<=[>\x02])>"),
-}
 
 
 def levels(activations: Floats, maximum: float) -> Levels:
@@ -131,13 +124,7 @@ def _marked(excerpt: Excerpt) -> NDArray[np.bool_]:
 
 def _marked_text(excerpt: Excerpt) -> str:
     """Running text with marks that the text itself can't make."""
-    text = ""
-    for token, marked in zip(excerpt.context.tokens, _marked(excerpt).tolist(), strict=True):
-        word = shown_word(token)
-        text += _before(token) + (f"{_OPEN}{word}{_CLOSE}" if marked else word)
-    text = _NEAR_MARK["<"].sub("‹", text.strip())
-    text = _NEAR_MARK[">"].sub("›", text)
-    return text.replace(_OPEN, "<<").replace(_CLOSE, ">>")
+    return marked_text(excerpt.context.tokens, _marked(excerpt).tolist())
 
 
 def _marked_levels(excerpt: Excerpt, maximum: float) -> str:
@@ -157,13 +144,6 @@ def _at_line_start(token: str, unit: Unit) -> str:
     if breaks_line(token):
         return f"{LINE_BREAK} {shown_word(token)}"
     return f"{' ' if unit == 'token' and token[:1].isspace() and token.strip() else ''}{shown_word(token)}"
-
-
-def _before(token: str) -> str:
-    """The space or line break before a word of running text."""
-    if breaks_line(token):
-        return f" {LINE_BREAK} "
-    return " " if token[:1].isspace() else ""
 
 
 def _listed(items: Iterable[str]) -> str:

@@ -1,28 +1,39 @@
 """A label and evidence in, a score with its interval and chance level out; one method a file.
 
 A scorer is found by name among ours and those of installed packages (entry points of the group
-`exegete.scorers`); ours can't be replaced from outside.
+`exegete.scorers`); ours can't be replaced from outside. Its constructor is given what it asks for, by the
+names of its parameters: `simulator`, `split`, `threshold`, `seed`, `n_boot` and `n_perm`; `llm` and
+`model_name` if it asks a language model itself; `sentences` if it compares texts by their embeddings.
+
+A class may say `BAR`, the value to clear where it stands beside another scorer, in its own units; and
+`WHY_NOT_FIRST`, if its score must not decide on a label.
 """
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from exegete.errors import UsageError
 
 if TYPE_CHECKING:
     from exegete.datastore.records import Split
+    from exegete.llm.llm import LLM
     from exegete.scorers.scorer import Scorer
     from exegete.simulators.simulator import Simulator
 
-__all__ = ["GROUP", "SCORERS", "build", "names"]
+__all__ = ["GROUP", "SCORERS", "bar", "build", "names"]
 
 GROUP = "exegete.scorers"
 
 SCORERS = {
     "simulation": "exegete.scorers.simulation:SimulationScorer",
     "detection": "exegete.scorers.detection:DetectionScorer",
+    "fuzzing": "exegete.scorers.fuzzing:FuzzingScorer",
+    "discrimination": "exegete.scorers.discrimination:DiscriminationScorer",
+    "embedding": "exegete.scorers.embedding:EmbeddingScorer",
+    "intruder": "exegete.scorers.intruder:IntruderScorer",
 }
 """Our own scorers, by name, each imported when it is asked for."""
 
@@ -30,6 +41,15 @@ SCORERS = {
 def names() -> tuple[str, ...]:
     """List the scorers there are: ours, then those of other packages."""
     return tuple(_found())
+
+
+def bar(name: str) -> float | None:
+    """The value a scorer's score is to clear where it stands beside another; None when it states none.
+
+    Raises:
+        UsageError: there is no such scorer.
+    """
+    return getattr(_load(name), "BAR", None)
 
 
 def build(
@@ -41,6 +61,10 @@ def build(
     seed: int,
     n_boot: int = 2000,
     n_perm: int = 1999,
+    llm: LLM | None = None,
+    model_name: str | None = None,
+    sentence_model: str | None = None,
+    first: bool = False,
 ) -> Scorer:
     """Make a scorer by its name.
 
@@ -50,19 +74,48 @@ def build(
         split: the only split whose evidence it is to take.
         threshold: value a label is to clear, in the scorer's units.
         seed: chooses the order of contexts and all resampling.
-        n_boot: bootstrap replicates; 0 leaves the interval out.
+        n_boot: draws for an interval; 0 leaves the interval out.
         n_perm: permutations; 0 leaves chance and the p-value out.
+        llm: the model it may ask; not needed by a scorer that asks none.
+        model_name: that model as named on the command line.
+        sentence_model: name or folder of a sentence model (see `exegete.subjects.sentences`).
+        first: whether its score decides on labels.
 
     Raises:
-        UsageError: there is no such scorer.
+        UsageError: there is no such scorer; it asks a model and none was given, or compares texts and the
+            sentence model is not there; or it must not come first.
     """
+    make = _load(name)
+    if first and (why := getattr(make, "WHY_NOT_FIRST", None)):
+        raise UsageError(f"scorer {name!r} can't be the first one, which decides on labels: {why}")
+    given: dict[str, Any] = {
+        "simulator": simulator,
+        "split": split,
+        "threshold": threshold,
+        "seed": seed,
+        "n_boot": n_boot,
+        "n_perm": n_perm,
+    }
+    wanted = inspect.signature(make).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted.values()):
+        given = {key: value for key, value in given.items() if key in wanted}
+    if "llm" in wanted:
+        if llm is None or model_name is None:
+            raise UsageError(f"scorer {name!r} asks a language model: name one with --llm, or leave it out")
+        given |= {"llm": llm, "model_name": model_name}
+    if "sentences" in wanted:
+        from exegete.subjects.sentences import Sentences
+
+        given["sentences"] = Sentences.open(sentence_model)
+    return cast("Scorer", make(**given))
+
+
+def _load(name: str) -> Any:
+    """A scorer's class."""
     found = _found()
     if name not in found:
         raise UsageError(f"there is no scorer named {name!r}: choose one of {', '.join(found)}")
-    make = found[name].load()
-    return cast(
-        "Scorer", make(simulator, split, threshold=threshold, seed=seed, n_boot=n_boot, n_perm=n_perm)
-    )
+    return found[name].load()
 
 
 def _found() -> dict[str, EntryPoint]:

@@ -15,8 +15,10 @@ from exegete.prompts.material import fenced
 FOLDER = Path(prompts.__file__).parent
 
 VALUES = {
+    "intruder": {"excerpts": "Excerpt 1: a <<b>>", "n": 5},
     "highlight": {"excerpts": "Excerpt 1: a <<b>>", "attempts": None, "k": 3},
     "token-activation": {"excerpts": "Excerpt 1\na\t0", "attempts": None, "k": 3},
+    "logprob": {"excerpt": "a b", "label": "b"},
     "sparse": {"excerpts": "Excerpt 1: a b", "label": "b", "problems": None, "n": 1},
     "sparse-numbered": {"excerpts": "Excerpt 1: 1:a 2:b", "label": "b", "problems": None, "n": 1},
 }
