@@ -142,5 +142,5 @@ def _worst(mistakes: Sequence[tuple[float, Mistake]]) -> tuple[Mistake, ...]:
 
 
 def _best_first(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """By refine score, undefined ones last; among equals, the earlier."""
-    return tuple(sorted(attempts, key=lambda a: -(a.score if a.score is not None else -2.0)))
+    """By refine score, undefined ones last, senses only where they pay; among equals, the earlier."""
+    return tuple(sorted(attempts, key=lambda a: -strategy.standing(a.score, len(a.label.senses))))

@@ -18,6 +18,8 @@ HOPELESS = 0.05
 """A best refine score below this, after a first revision, is not worth a second."""
 GAIN = 0.01
 """Less than this is no gain."""
+SENSES_GAIN = 0.05
+"""Lead on the refine split from which a label with senses is preferred to one without: less is a tie."""
 NEEDED: Mapping[Split, int] = {"explain": 5, "refine": 5, "report": 5}
 """Activating contexts a split must have for a label to be proposed, chosen and scored."""
 
@@ -62,6 +64,16 @@ def after_trial(best_by_round: Sequence[float | None], rounds: int) -> Decision:
     return Decision(
         "revise", f"refine score {_said(best)} leaves room and {rounds - done} revision(s) are left"
     )
+
+
+def standing(score: float | None, n_senses: int) -> float:
+    """What a label is ranked by: its refine score, less the lead it needs when it has senses.
+
+    Args:
+        score: on the refine split; None, where it was undefined, comes last.
+        n_senses: 0 for a label without.
+    """
+    return (-2.0 if score is None else score) - (SENSES_GAIN if n_senses else 0.0)
 
 
 def _gain(before: float | None, after: float | None) -> float:
