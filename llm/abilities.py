@@ -100,8 +100,8 @@ USES: Mapping[AbilityName, Use] = {
         "it is left out, and the server's own setting holds",
     ),
     "output_logprobs": Use("logprobs of replies", "nothing yet", None),
-    "prompt_logprobs": Use("logprobs of prompts", "nothing yet", None),
-    "token_id_logprobs": Use("logprobs of chosen tokens", "nothing yet", None),
+    "prompt_logprobs": Use("logprobs of prompts", "the logprob simulator", None),
+    "token_id_logprobs": Use("logprobs of chosen tokens", "the logprob simulator, without the above", None),
     "caching": Use(
         "counted caching",
         "the price of instructions that repeat",

@@ -16,7 +16,15 @@ from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
 from exegete.llm.rates import Rates
 from exegete.llm.schema import strict, with_schema_in_words
-from exegete.llm.wire import conversation, count, deep, key_from, plain, refuse_other_models
+from exegete.llm.wire import (
+    conversation,
+    count,
+    deep,
+    key_from,
+    plain,
+    refuse_other_models,
+    refuse_slots,
+)
 
 if TYPE_CHECKING:
     import anthropic
@@ -67,6 +75,7 @@ class Anthropic:
             CallFailed: an LLMUnavailable; wrapped in `Retrying`, it is tried again where that helps.
         """
         refuse_other_models(self.name, request)
+        refuse_slots(self.name, request)
         used = optional_in(request)
         started = time.monotonic()
         reply = await self._downgrades.run(lambda left_out: self._send(request, left_out), used)

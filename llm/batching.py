@@ -40,7 +40,7 @@ from exegete.llm.purse import Purse
 from exegete.llm.retry import can_help, verdict
 from exegete.llm.want import Want
 from exegete.llm.wave import Wave
-from exegete.llm.wire import refuse_other_models
+from exegete.llm.wire import refuse_other_models, refuse_slots
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ class Batched:
             WorkspaceError: the log or the journal can't be written.
         """
         refuse_other_models(self._batches.name, request)
+        refuse_slots(f"{self._batches.name} in batches", request)
         key = request.key
         want = self._wants.get(key)
         if want is None:

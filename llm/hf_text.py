@@ -54,6 +54,8 @@ class ChatFormat:
             UsageError: its template can't be used even for a single turn.
         """
         self._name, self._tokenizer = name, tokenizer
+        self._texts: dict[int, str] = {}
+        self._ids: dict[str, list[int]] = {}
         self.templated = bool(tokenizer.chat_template)
         """Has it a chat template? Only a reply without one can go on into another turn."""
         template: str = tokenizer.get_chat_template() if self.templated else ""
@@ -64,8 +66,13 @@ class ChatFormat:
         )
         self._system_role = self.templated and self._takes_system()
 
-    def ids(self, texts: Texts) -> list[int]:
-        """Tokens of a conversation, up to where the reply begins.
+    def ids(self, texts: Texts, *, unfinished: bool = False) -> list[int]:
+        """Tokens of a conversation.
+
+        Args:
+            texts: its turns.
+            unfinished: the last turn is the model's own, to be gone on with; else they go up to where its
+                reply begins.
 
         Raises:
             LLMUnavailable: the chat template refuses it.
@@ -74,10 +81,10 @@ class ChatFormat:
 
         texts = [(role, self._harmless(text)) for role, text in texts]
         if not self.templated:
-            return list(self._tokenizer(_plain(texts), verbose=False)["input_ids"])
+            return list(self._tokenizer(as_text(texts, unfinished=unfinished), verbose=False)["input_ids"])
         try:
-            written = self._rendered(texts if self._system_role else _folded(texts))
-        except TemplateError as error:
+            written = self._rendered(texts if self._system_role else _folded(texts), unfinished)
+        except (TemplateError, ValueError) as error:  # the second: an unfinished turn can't be found again
             raise LLMUnavailable(
                 f"{self._name}: its chat template refuses this conversation: {error}"
             ) from None
@@ -93,11 +100,30 @@ class ChatFormat:
         """Has a reply in the plain format just gone on into another turn of the user's?"""
         return _NEXT_TURN in self._tokenizer.decode(list(ids[-TAIL:]))
 
-    def _rendered(self, texts: Texts) -> str:
+    def text_of(self, token: int) -> str:
+        """The text of one token; bytes that are no character by themselves are U+FFFD."""
+        if token not in self._texts:
+            self._texts[token] = self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return self._texts[token]
+
+    def ids_of(self, text: str) -> list[int]:
+        """Tokens that stand for a short text alone, with and without a blank before it."""
+        if text not in self._ids:
+            vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+            forms = (text, f"Ġ{text}", f"▁{text}")
+            found = (vocabulary[form] for form in forms if form in vocabulary)
+            self._ids[text] = sorted(token for token in found if self.text_of(token).strip() == text)
+        return self._ids[text]
+
+    def _rendered(self, texts: Texts, unfinished: bool = False) -> str:
         """What the chat template makes of a conversation."""
         messages = [{"role": role, "content": text} for role, text in texts]
         written: str = self._tokenizer.apply_chat_template(
-            messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
+            messages,
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=not unfinished,
+            continue_final_message=unfinished,
         )
         return written
 
@@ -136,7 +162,8 @@ def _folded(texts: Texts) -> Texts:
     return [(role, f"{system}\n\n{first}"), *others]
 
 
-def _plain(texts: Texts) -> str:
-    """The format for models without a chat template."""
+def as_text(texts: Texts, *, unfinished: bool = False) -> str:
+    """A conversation in the format for models without a chat template; arguments as of `ChatFormat.ids`."""
     names = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
-    return "\n\n".join(f"{names[role]}{text}" for role, text in texts) + "\n\nAssistant:"
+    written = "\n\n".join(f"{names[role]}{text}" for role, text in texts)
+    return written if unfinished else f"{written}\n\nAssistant:"

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exegete.errors import UsageError
+from exegete.llm.hf_slots import SlotPrompt, slot_odds
 from exegete.llm.hf_text import TAIL
+from exegete.llm.slots import Odds
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +72,7 @@ class Weights:
         limit = getattr(config, "max_position_embeddings", None)
         self.limit: int | None = int(limit) if limit else None
         """Tokens of a prompt and its continuation; None: no limit is known."""
+        self.vocabulary = int(config.vocab_size)
         self._ends = _ends(self._model, tokenizer)
         pad = tokenizer.pad_token_id
         self._pad = pad if pad is not None else min(self._ends, default=0)
@@ -109,6 +112,14 @@ class Weights:
             )
         rows = out_BT[:, longest:].tolist()
         return [self._cut(new, stop.length.get(row)) for row, new in enumerate(rows)]
+
+    def slot_odds(self, prompts: Sequence[SlotPrompt]) -> list[tuple[Odds, ...]]:
+        """Log probabilities of levels at the slots of prompts, as one batch (hf_slots.py).
+
+        Raises:
+            torch.OutOfMemoryError: the device can't hold the batch.
+        """
+        return slot_odds(self._model, prompts, self._pad)
 
     def free(self) -> None:
         """Give its memory back."""

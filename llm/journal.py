@@ -27,6 +27,7 @@ from exegete.llm.record import (
     lost_of,
     record_of,
     records,
+    reply_in,
     shared_texts,
     without_keys,
 )
@@ -91,7 +92,7 @@ class Journal:
     def get(self, key: str) -> Reply | None:
         """The reply to a request, by the request's key, marked as journalled; None if there is none."""
         record = self.record(key)
-        return None if record is None else Reply(**record["reply"], journalled=True)
+        return None if record is None else reply_in(record)
 
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a reply (record.py), by the request's key; None if there is none."""

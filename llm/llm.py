@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from exegete.llm.rates import Rates
+from exegete.llm.slots import Odds, Slots
 
 Finish = Literal["stop", "length", "refusal", "filtered"]
 """Why a reply ended: complete; cut at max_tokens; the model refused; a content filter stopped it."""
@@ -45,27 +46,28 @@ class Request:
     """Which of several independent replies to the same words this is."""
     prompt_version: str = ""
     """name@version of the prompt template."""
+    slots: Slots | None = None
+    """What is asked at the slots of the last message, which is then the model's own, begun; None: the request
+    wants a reply in words."""
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What the call is for ("run", "feature", "purpose"): recorded beside it, not part of its key."""
 
     @property
     def key(self) -> str:
         """sha256 of the canonical request: equal requests have equal keys, on every machine."""
-        canonical = json.dumps(
-            {
-                "model": self.model,
-                "system": self.system,
-                "messages": [[m.role, m.text] for m in self.messages],
-                "schema": self.schema,
-                "max_tokens": self.max_tokens,
-                "temperature": self.temperature,
-                "sample": self.sample,
-                "prompt_version": self.prompt_version,
-            },
-            sort_keys=True,
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
+        facts: dict[str, Any] = {
+            "model": self.model,
+            "system": self.system,
+            "messages": [[m.role, m.text] for m in self.messages],
+            "schema": self.schema,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "sample": self.sample,
+            "prompt_version": self.prompt_version,
+        }
+        if self.slots is not None:  # a request without slots keeps the key it had before there were any
+            facts["slots"] = self.slots.facts
+        canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -95,6 +97,9 @@ class Reply:
     """Version of the price table behind `usd`."""
     batch: str | None = None
     """The provider's id of the batch that bought it; None when it was asked for by itself."""
+    slots: tuple[Odds | None, ...] | None = None
+    """For every slot of the request, in order, what the model made of each level, or None where the server's
+    tokens could not be aligned with the prompt; None as a whole when the request asks for no slots."""
     rates: Rates | None = field(default=None, compare=False, repr=False)
     """The account's limits as the server stated them; for the throttle, and not kept."""
 

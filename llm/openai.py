@@ -15,8 +15,18 @@ from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
+from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
 from exegete.llm.schema import name_of, strict, with_schema_in_words
-from exegete.llm.wire import conversation, count, deep, key_from, listed, plain, refuse_other_models
+from exegete.llm.wire import (
+    conversation,
+    count,
+    deep,
+    key_from,
+    listed,
+    plain,
+    refuse_other_models,
+    refuse_slots,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -56,17 +66,23 @@ class OpenAI:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
+        self._slots = SlotReader(name, self._client, timeout_s)
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
 
         Raises:
             CallFailed: an LLMUnavailable; wrapped in `Retrying`, it is tried again where that helps.
+            UsageError: it asks for probabilities at slots, and the server tells none.
         """
         refuse_other_models(self.name, request)
+        started = time.monotonic()
+        if request.slots is not None and self.name.url:
+            reply = await self._slots.complete(request)
+            return replace(reply, latency_s=time.monotonic() - started)
+        refuse_slots(self.name, request)
         send = self._chat if self.name.url else self._respond
         used = parameters(self.name, request)
-        started = time.monotonic()
         reply = await self._downgrades.run(lambda left_out: send(request, left_out), used)
         return replace(reply, latency_s=time.monotonic() - started)
 
@@ -95,6 +111,16 @@ class OpenAI:
             CallFailed: it is none.
         """
         return (read_chat if self.name.url else read_response)(body, str(self.name))
+
+    async def echo(self, text: str) -> tuple[dict[str, Any], Reply]:
+        """The body of a completion that repeats a text and tells of its tokens, as it came and as a Reply.
+
+        Raises:
+            CallFailed: there was no response, or an error response.
+        """
+        call = echo_of(self._client, self.name.name, text, FEWER)
+        body = (await body_of(str(self.name), call, self._timeout_s))[0]
+        return body, reply_of(body, str(self.name))
 
     async def batches(self) -> dict[str, Any]:
         """The body of a list of the account's batches, one at most: it shows whether there can be any.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from exegete.llm import parse
-from exegete.llm.abilities import AbilityName, shortfalls
+from exegete.errors import UsageError
+from exegete.llm import ModelName, parse
+from exegete.llm.abilities import USES, Abilities, AbilityName, shortfalls
 from exegete.llm.abilities_file import remember, remembered
 from exegete.llm.downgrade import expect_refusals
 from exegete.llm.meter import Spent
@@ -35,16 +36,57 @@ async def prepare(names: Iterable[str], folder: Path, needs: Collection[AbilityN
     lines: list[str] = []
     for spec in dict.fromkeys(names):
         name = parse(spec)
-        abilities = remembered(folder, str(name)).updated(known(name, needs))
-        wanted = abilities.unsettled(trials_for(name, needs))
-        if wanted:
-            findings = await probe(name, wanted)
-            remember(folder, findings.abilities)
-            lines.append(f"{name}: asked what it can do: {used_up(findings.spent)}")
-            abilities = abilities.updated({ability: findings.abilities.of(ability) for ability in wanted})
+        abilities, said = await _found_out(name, folder, needs)
         expect_refusals(str(name), abilities.refused)
-        lines += shortfalls(abilities, needs)
+        lines += said + shortfalls(abilities, needs)
     return lines
+
+
+async def refuse_without(
+    spec: str, folder: Path, one_of: Sequence[AbilityName], what: str, instead: str
+) -> list[str]:
+    """Find out whether a model has any of some abilities, one after the other, as far as it is not known.
+
+    Args:
+        spec: the model's name.
+        folder: where findings are remembered, a workspace's root.
+        one_of: any of them will do; the first is asked about first.
+        what: needs them, for a person: "simulator logprob".
+        instead: what to use, for a person.
+
+    Returns:
+        A line for each time the server was asked.
+
+    Raises:
+        UsageError: it has none of them, or can't be opened.
+        LLMUnavailable, LLMStop: a server that had to be asked does not answer.
+        WorkspaceError: the findings can't be stored.
+    """
+    name = parse(spec)
+    lines: list[str] = []
+    lacks = []
+    for ability in one_of:
+        abilities, said = await _found_out(name, folder, (ability,))
+        lines += said
+        found = abilities.of(ability)
+        if found.has or (found.has is None and not trials_for(name, (ability,))):  # nobody can be asked
+            return lines
+        lacks.append(f"{USES[ability].title}: {found.seen}")
+    raise UsageError(f"{name} has nothing that {what} could read ({'; '.join(lacks)}): {instead}")
+
+
+async def _found_out(
+    name: ModelName, folder: Path, needs: Collection[AbilityName]
+) -> tuple[Abilities, list[str]]:
+    """What is remembered of a model, with what had to be asked; and a line if anything was asked."""
+    abilities = remembered(folder, str(name)).updated(known(name, needs))
+    wanted = abilities.unsettled(trials_for(name, needs))
+    if not wanted:
+        return abilities, []
+    findings = await probe(name, wanted)
+    remember(folder, findings.abilities)
+    found = abilities.updated({ability: findings.abilities.of(ability) for ability in wanted})
+    return found, [f"{name}: asked what it can do: {used_up(findings.spent)}"]
 
 
 def used_up(spent: Spent) -> str:

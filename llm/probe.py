@@ -42,6 +42,9 @@ class Probed(Protocol):
     def read(self, body: Mapping[str, Any]) -> Reply:
         """A body as a reply."""
 
+    async def echo(self, text: str) -> tuple[dict[str, Any], Reply]:
+        """The body of a completion that repeats a text, and that as a reply."""
+
     async def batches(self) -> dict[str, Any]:
         """The body of a list of the account's batches."""
 
@@ -100,6 +103,8 @@ class _Asking:
         if trial.listing:
             return await self._listed(trial)
         ability = await self._tried(trial)
+        if ability.has is False and trial.echoed is not None:
+            return await self._echoed(trial.echoed, ability)
         if not ability.has or trial.nonsense is None:
             return ability
         refused = await self._tried(trial.nonsense)
@@ -128,6 +133,18 @@ class _Asking:
             return Ability(None, "the model refused to answer")
         return Ability(False, "taken, and ignored")
 
+    async def _echoed(self, trial: Trial, otherwise: Ability) -> Ability:
+        """Have a text repeated; what was seen before counts where that shows nothing."""
+        exchange = _Exchange(self._provider, {}, echo=True)
+        try:
+            reply = await self._paid(exchange, self._request(_ROOMS[0]))
+        except LLMError as error:
+            failed = exchange.failed
+            if isinstance(error, LLMStop) and (failed is None or failed.status not in _REFUSED):
+                raise
+            return otherwise
+        return Ability(True, trial.seen) if trial.shown(exchange.body, reply) else otherwise
+
     async def _listed(self, trial: Trial) -> Ability:
         """Ask for a list, which costs nothing."""
         try:
@@ -149,8 +166,8 @@ class _Asking:
 class _Exchange:
     """A provider's raw exchange as an LLM, so that it is tried again like any call."""
 
-    def __init__(self, provider: Probed, more: Mapping[str, Any]) -> None:
-        self._provider, self._more = provider, more
+    def __init__(self, provider: Probed, more: Mapping[str, Any], *, echo: bool = False) -> None:
+        self._provider, self._more, self._echo = provider, more, echo
         self.body: Mapping[str, Any] = {}
         """Of the reply, as it came."""
         self.failed: CallFailed | None = None
@@ -159,6 +176,9 @@ class _Exchange:
     async def complete(self, request: Request) -> Reply:
         """Send it."""
         try:
+            if self._echo:
+                self.body, reply = await self._provider.echo(request.messages[-1].text)
+                return reply
             self.body = await self._provider.exchange(request, self._more)
             return self._provider.read(self.body)
         except CallFailed as failed:

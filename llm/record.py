@@ -7,6 +7,8 @@ One record a reply, one line a record (lines.py):
      "reply": {text, finish, served_by, tokens, latency_s, attempts, usd, prices}, "at": UTC, "version": …}
 
 ("most_input", the tokens that the words can have at most, stands in it only where the server did not say.)
+A request for probabilities has "slots" as well, {"levels": […], "mark": …}, and its reply a row of natural
+logarithms a slot, or null. Records without it are of requests without slots.
 A call that was sent, may have been billed, and gave no reply leaves a line of another kind, one an attempt:
 
     {"lost": key, "model": …, "prompt_version": …, "sample": …, "tags": {…}, "why": …,
@@ -34,6 +36,7 @@ from exegete.llm.lines import Position, intact, read_lines
 from exegete.llm.llm import Reply, Request
 from exegete.llm.redact import hide_keys, redact
 from exegete.llm.size import most_tokens
+from exegete.llm.slots import slots_from
 
 RECORD = b'{"key":"'
 """How a line with a record begins."""
@@ -91,6 +94,8 @@ def asked_of(request: Request, keep_messages: bool) -> dict[str, Any]:
         "messages": [[message.role, _digest(message.text)] for message in request.messages],
         "tags": dict(request.tags),
     }
+    if request.slots is not None:
+        asked["slots"] = request.slots.facts
     if keep_messages:
         asked["words"] = [message.text for message in request.messages]
     return asked
@@ -106,10 +111,18 @@ def answered(asked: Mapping[str, Any], reply: Reply, most_input: int) -> Mapping
     """
     stored = asdict(replace(reply, rates=None))
     del stored["journalled"], stored["rates"]
+    if reply.slots is None:
+        del stored["slots"]
     record = {**asked, "reply": stored, "at": _now(), "version": __version__}
     if reply.input_tokens is None or reply.output_tokens is None:
         record["most_input"] = most_input
     return record
+
+
+def reply_in(record: Mapping[str, Any]) -> Reply:
+    """The reply of a record, as it was before it was stored, marked as journalled."""
+    stored = record["reply"]
+    return Reply(**{**stored, "slots": slots_from(stored.get("slots"))}, journalled=True)
 
 
 def without_keys(record: Mapping[str, Any]) -> Mapping[str, Any]:

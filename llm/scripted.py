@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from exegete.errors import LLMStop, LLMUnavailable, UsageError
 from exegete.llm.llm import Finish, Reply, Request
+from exegete.llm.wire import refuse_slots
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -87,7 +88,9 @@ class Scripted:
         Raises:
             LLMUnavailable: no rule matches, or the rule says so.
             LLMStop: the rule says so.
+            UsageError: it asks for probabilities at slots.
         """
+        refuse_slots(f"scripted:{self._path}", request)
         rule = next((rule for rule in self._rules if rule.fits(request)), None)
         if rule is None:
             purpose = request.tags.get("purpose", "")

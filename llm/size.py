@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from exegete.llm.llm import Request
+from exegete.llm.slots import count_slots
 
 CHARACTERS_PER_TOKEN = 4
 _OVERHEAD = 64
@@ -24,10 +25,15 @@ def likely_tokens(request: Request) -> int:
 
 
 def most_tokens(request: Request) -> int:
-    """Input tokens a request has at most: one a byte of UTF-8, the schema twice, and what is put around."""
+    """Input tokens a request has at most: one a byte of UTF-8, the schema twice, and what is put around.
+
+    With slots, so many for each of them: a server that tells nothing of its prompt is sent the prompt up to
+    every slot.
+    """
     sizes = (len(text.encode("utf-8", "surrogatepass")) for text in _texts(request))
     around = _OVERHEAD + _OVERHEAD_PER_TURN * (1 + len(request.messages))
-    return sum(sizes) + 2 * len(_schema(request).encode()) + around
+    once = sum(sizes) + 2 * len(_schema(request).encode()) + around
+    return once * (1 if request.slots is None else max(1, count_slots(request.messages[-1].text)))
 
 
 def _texts(request: Request) -> list[str]:

@@ -43,6 +43,9 @@ class Trial:
     """The reply to the plain request shows it: no request is made."""
     listing: bool = False
     """The list of batches shows it."""
+    echoed: Trial | None = None
+    """A text that the server is to repeat, which shows the ability as well, where the request itself didn't;
+    only `seen` and `shown` are used of it."""
 
 
 def known(name: ModelName, wanted: Collection[AbilityName]) -> dict[AbilityName, Ability]:
@@ -86,6 +89,12 @@ def _prompt_logprobs(body: Mapping[str, Any], reply: Reply) -> bool:
     return bool(entries) and all(_is_number(deep(entry, "logprob")) for entry in entries)
 
 
+def _echoed_logprobs(body: Mapping[str, Any], reply: Reply) -> bool:
+    told = deep(body, "choices", 0, "logprobs")
+    tops = [top for top in listed(deep(told, "top_logprobs")) if isinstance(top, Mapping) and top]
+    return bool(tops) and all(_is_number(number) for top in tops for number in top.values())
+
+
 def _chosen_logprobs(body: Mapping[str, Any], reply: Reply) -> bool:
     tops = listed(deep(body, "choices", 0, "logprobs", "content", 0, "top_logprobs"))
     told = {deep(top, "token") for top in tops if _is_number(deep(top, "logprob"))}
@@ -116,7 +125,12 @@ _CHAT: dict[AbilityName, Trial] = _EVERYWHERE | {
     "output_logprobs": Trial(
         "they came back", more={"logprobs": True, "top_logprobs": 2}, shown=_chat_logprobs
     ),
-    "prompt_logprobs": Trial("they came back", more={"prompt_logprobs": 1}, shown=_prompt_logprobs),
+    "prompt_logprobs": Trial(
+        "they came back",
+        more={"prompt_logprobs": 1},
+        shown=_prompt_logprobs,
+        echoed=Trial("completions repeat them", shown=_echoed_logprobs),
+    ),
     "token_id_logprobs": Trial(
         "they came back",
         more={
@@ -150,6 +164,7 @@ def _known_of(name: ModelName) -> Mapping[AbilityName, Ability]:
     not_given = dict.fromkeys(_NO_LOGPROBS, Ability(False, "not passed on"))
     if name.provider == "hf":
         return not_given | {
+            "prompt_logprobs": Ability(True, "read from its logits"),
             "structured_output": Ability(False, "no grammar here"),
             "temperature": Ability(True, "seeded by the request"),
             "caching": Ability(False, "nothing is kept between calls"),

@@ -9,6 +9,7 @@ from typing import Any
 from exegete.errors import UsageError
 from exegete.llm.llm import Request
 from exegete.llm.names import ModelName, parse
+from exegete.llm.slots import WHO_CAN
 
 
 def deep(value: Any, *path: str | int) -> Any:
@@ -65,6 +66,12 @@ def key_from(variables: Sequence[str], *, needed: bool, why: str) -> str | None:
     if needed:
         raise UsageError(f"{why}: set the environment variable {variables[0]}")
     return None
+
+
+def refuse_slots(name: object, request: Request) -> None:
+    """Raise UsageError if a request asks for probabilities at slots, of a model that can't tell them."""
+    if request.slots is not None:
+        raise UsageError(f"{name} tells no probabilities at places of a prompt: {WHO_CAN}")
 
 
 def refuse_other_models(name: ModelName, request: Request) -> None:

@@ -24,6 +24,9 @@ class Simulation:
     """For every context, (n_tokens,) levels from 0 (silent) to 10, or None when missing."""
     why_missing: tuple[str | None, ...]
     """For every context, why it is missing, or None when it is not."""
+    missing_mass: tuple[float | None, ...] = ()
+    """For every context, the mean share of its probability that a model gave to anything but a level, or None
+    where the context is missing; empty for a simulator that reads no probabilities."""
 
     @property
     def n_read(self) -> int:

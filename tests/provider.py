@@ -15,7 +15,8 @@ On its own, so that a job can be killed and run again against it:
 
 Its first line of output is its URL. It speaks OpenAI's chat completions (URL/v1/chat/completions) and
 responses (URL/v1/responses) and Anthropic's messages (URL/v1/messages), and both their batch APIs
-(provider_batches.py; `server.desk`). GET URL/ledger returns the ledger;
+(provider_batches.py; `server.desk`); of completions, and of vLLM's /tokenize, what shows a prompt's
+probabilities (provider_slots.py; `server.odds`). GET URL/ledger returns the ledger;
 POST URL/acts adds acts. Rules are those of a scripted LLM's file; tags don't travel, so a rule's "purpose" is
 compared with the name of the schema that was asked for.
 
@@ -51,13 +52,15 @@ from exegete.llm.llm import Finish, Message, Request
 from exegete.llm.scripted import Rule, read_rules
 from tests.provider_abilities import complaint, with_extras
 from tests.provider_batches import BatchDesk
+from tests.provider_slots import Odds, tokenized, usual_odds
 
-Api = Literal["chat", "responses", "messages"]
+Api = Literal["chat", "responses", "messages", "completions"]
 Cut = Literal["", "before", "after", "mid-body", "hang", "drip", "gzip"]
 PATHS: Mapping[str, Api] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "responses",
     "/v1/messages": "messages",
+    "/v1/completions": "completions",
 }
 
 
@@ -167,6 +170,8 @@ class ProviderServer:
         self.delay_s = delay_s
         self.knows: frozenset[str] = frozenset()
         """Parameters it does something about, of provider_abilities.KNOWS; others are ignored."""
+        self.odds: Odds = usual_odds
+        """What the model thinks comes next."""
         self.refuses: frozenset[str] = frozenset()
         """Parameters that make a request a bad one."""
         self._flaky = flaky
@@ -178,6 +183,7 @@ class ProviderServer:
         routes = [Route(path, _Endpoint(self, api)) for path, api in PATHS.items()]
         self.desk = BatchDesk(self._complete_body, _drop)
         routes += self.desk.routes()
+        routes += [Route("/tokenize", self._tokenize, methods=["POST"])]
         routes += [Route("/ledger", self._show_ledger), Route("/acts", self._add_acts, methods=["POST"])]
         config = uvicorn.Config(
             Starlette(routes=routes),
@@ -270,7 +276,7 @@ class ProviderServer:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         body = _BODIES[asked.api](asked, value)
-        return with_extras(asked.api, asked.body, value.text, body, self.knows)
+        return with_extras(asked.api, asked.body, value.text, body, self.knows, self.odds)
 
     def _act_of(self, asked: Asked) -> Act:
         """Usually nothing special; for a share of requests, a first failure."""
@@ -281,6 +287,11 @@ class ProviderServer:
 
     async def _show_ledger(self, request: HTTPRequest) -> Response:
         return JSONResponse(self.ledger)
+
+    async def _tokenize(self, request: HTTPRequest) -> Response:
+        if "logprob_token_ids" not in self.knows:
+            return Response(status_code=404)
+        return JSONResponse(tokenized(await request.json()))
 
     async def _add_acts(self, request: HTTPRequest) -> Response:
         self.acts.extend(Act(**act) for act in await request.json())
@@ -302,6 +313,8 @@ class _Endpoint:
 
 def _asked(api: Api, body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
     """Read a request of any of the three APIs."""
+    if api == "completions":
+        return Asked(api, body["model"], "", (("user", str(body["prompt"])),), None, "", body, headers)
     turns = [(turn["role"], turn["content"]) for turn in body["input" if api == "responses" else "messages"]]
     system, name, schema = "", "", None
     if api == "chat":
@@ -398,10 +411,24 @@ def _messages_body(asked: Asked, said: Said) -> dict[str, Any]:
     }
 
 
+def _completions_body(asked: Asked, said: Said) -> dict[str, Any]:
+    tokens_in = _input_tokens(asked)
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": 0, "total_tokens": tokens_in}
+    return {
+        "id": f"cmpl-{asked.digest[:12]}",
+        "object": "text_completion",
+        "created": 0,
+        "model": f"{asked.model}-0001",
+        "choices": [],
+        "usage": usage if said.usage else None,
+    }
+
+
 _BODIES: Mapping[Api, Callable[[Asked, Said], dict[str, Any]]] = {
     "chat": _chat_body,
     "responses": _responses_body,
     "messages": _messages_body,
+    "completions": _completions_body,
 }
 
 

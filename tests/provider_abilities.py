@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-KNOWS = frozenset({"logprobs", "prompt_logprobs", "logprob_token_ids", "temperature"})
+from tests.provider_slots import Odds, completion, id_of, prompt_logprobs, rendered, tokens_of, usual_odds
+
+KNOWS = frozenset({"logprobs", "prompt_logprobs", "logprob_token_ids", "temperature", "echo"})
 """All that it can be told to know."""
 
 
@@ -17,7 +19,12 @@ def complaint(body: Mapping[str, Any], knows: Collection[str], refuses: Collecti
 
 
 def with_extras(
-    api: str, asked: Mapping[str, Any], text: str, body: dict[str, Any], knows: Collection[str]
+    api: str,
+    asked: Mapping[str, Any],
+    text: str,
+    body: dict[str, Any],
+    knows: Collection[str],
+    odds: Odds = usual_odds,
 ) -> dict[str, Any]:
     """A reply's body with what was asked for and is known; anything else is ignored, as many servers do."""
     words = text.split()
@@ -26,8 +33,12 @@ def with_extras(
         n = asked.get("top_logprobs", 0)
         body["choices"][0]["logprobs"] = {"content": [_token(word, n, chosen) for word in words]}
     if api == "chat" and asked.get("prompt_logprobs") and "prompt_logprobs" in knows:
-        entry = {"logprob": -0.5, "rank": 1, "decoded_token": "x"}
-        body["prompt_logprobs"] = [None, {"17": entry}, {"18": entry}]
+        prompt = rendered(asked)
+        body["prompt_logprobs"] = prompt_logprobs(prompt, asked["prompt_logprobs"], odds)
+        if asked.get("return_token_ids"):
+            body["prompt_token_ids"] = [id_of(token) for token in tokens_of(prompt)]
+    if api == "completions":
+        body["choices"] = completion(asked, knows, odds)
     if api == "responses" and "message.output_text.logprobs" in asked.get("include", []):
         told = [_token(word, asked.get("top_logprobs", 0), None) for word in words]
         body["output"][-1]["content"][0]["logprobs"] = told if "logprobs" in knows else []

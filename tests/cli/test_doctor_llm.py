@@ -60,7 +60,7 @@ def test_the_table(shell: Cli, server: ProviderServer, workspace: Workspace) -> 
         "as a-model-with-quite-a-long-name-0001",
         f"asked {len(server.ledger)} calls, ",
         "temperature yes 0 is taken, -1 refused requests that set one",
-        "logprobs of prompts yes they came back nothing yet",
+        "logprobs of prompts yes they came back the logprob simulator",
     ):
         assert said in text
     assert re.search(r"answers after \d+\.\d\d s", text)
@@ -159,6 +159,7 @@ def test_a_local_model(shell: Cli, tmp_path: Path, workspace: Workspace) -> None
     text = words(shown.out)
     assert "address none: it runs in this process price free: runs here answers after" in text
     assert "structured output no no grammar here" in text
+    assert "logprobs of prompts yes read from its logits the logprob simulator" in text
     assert not (workspace.root / NAME).exists()
 
 

@@ -45,6 +45,29 @@ def save(folder: Path, kind: str = "llama", template: str | None = None) -> Path
     return folder
 
 
+def save_for_levels(folder: Path) -> Path:
+    """A chat model of which every token is about as likely as any other, with room for long prompts."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=400,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16_384,
+        initializer_range=0.15,
+        bos_token_id=0,
+        eos_token_id=399,
+        pad_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokens = new_tokenizer()
+    tokens.chat_template = TEMPLATE
+    tokens.save_pretrained(folder)
+    return folder
+
+
 def new_tokenizer() -> Any:
     """A byte-level tokenizer that decodes what it encodes."""
     tokens = tiny.byte_level()

@@ -142,6 +142,17 @@ def test_only_what_is_wanted_is_asked(server: ProviderServer) -> None:
     assert set(has(ask(name))) == set()
 
 
+def test_a_server_that_repeats_prompts(server: ProviderServer) -> None:
+    """Where chat tells nothing of a prompt, and completions that repeat one do, that is the same ability."""
+    server.knows = frozenset({"echo"})
+    name = parse(f"openai:m@{server.url}/v1")
+    found = ask(name, "prompt_logprobs").abilities.prompt_logprobs
+    assert found == Ability(True, "completions repeat them")
+    assert [asked.api for asked in server.asked] == ["chat", "chat", "completions"]
+    server.knows, server.refuses = KNOWS, frozenset({"prompt"})
+    assert ask(name, "prompt_logprobs").abilities.prompt_logprobs == Ability(True, "they came back")
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -162,7 +173,7 @@ def test_half_an_answer_is_none(server: ProviderServer, reply: dict[str, Any]) -
     message = {"role": "assistant", "content": "hi"}
     choice = {"message": message, "finish_reason": "stop", **reply}
     body = {"model": "m", "choices": [choice], "prompt_logprobs": [None, {}, {"1": {"logprob": "low"}}]}
-    server.acts += [Act(body=body)] * 4
+    server.acts += [Act(body=body)] * 5
     found = has(ask(parse(f"openai:m@{server.url}/v1"), *LOGPROBS))
     tops = bool(reply["logprobs"] and '"a", "logprob": -1}' in json.dumps(reply))
     assert found == {"output_logprobs": tops, "prompt_logprobs": False, "token_id_logprobs": False}

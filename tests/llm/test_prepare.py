@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exegete import __version__
-from exegete.errors import LLMUnavailable, WorkspaceError
+from exegete.errors import LLMUnavailable, UsageError, WorkspaceError
 from exegete.llm import Message, Reply, Request, downgrade, open_llm
 from exegete.llm.abilities import ABILITIES, Abilities, Ability
 from exegete.llm.abilities_file import NAME, VALID_DAYS, remember, remembered
 from exegete.llm.meter import Spent
-from exegete.llm.prepare import prepare, used_up
+from exegete.llm.prepare import prepare, refuse_without, used_up
 from tests.provider import Asked, ProviderServer
 from tests.provider_abilities import KNOWS
 
@@ -127,6 +127,36 @@ def test_models_that_are_not_asked(tmp_path: Path) -> None:
     (line,) = prepared(["hf:org/not-here"], tmp_path)
     assert line.startswith("hf:org/not-here: no structured output (no grammar here): the schema is written")
     assert not (tmp_path / NAME).exists()
+
+
+def without(name: str, folder: Path) -> list[str]:
+    """Refuse a model that tells no probabilities of a prompt."""
+    return asyncio.run(
+        refuse_without(name, folder, ("prompt_logprobs", "token_id_logprobs"), "method x", "use y")
+    )
+
+
+def test_one_of_several_will_do(server: ProviderServer, tmp_path: Path) -> None:
+    """Abilities are asked about in turn until one is there, once; a model with none of them is refused."""
+    name = f"openai:m@{server.url}/v1"
+    server.knows = frozenset({"logprobs", "logprob_token_ids"})
+    assert [line.partition(" calls")[0] for line in without(name, tmp_path)] == [
+        f"{name}: asked what it can do: {n}" for n in (3, 2)
+    ]
+    asked = len(server.asked)
+    assert without(name, tmp_path) == []
+    assert len(server.asked) == asked
+    server.knows = frozenset()
+    other = f"openai:other@{server.url}/v1"
+    with pytest.raises(UsageError) as caught:
+        without(other, tmp_path)
+    assert str(caught.value) == (
+        f"{other} has nothing that method x could read (logprobs of prompts: taken, and ignored; logprobs of "
+        "chosen tokens: taken, and ignored): use y"
+    )
+    assert without("hf:org/not-here", tmp_path) == []
+    with pytest.raises(UsageError, match=r"^openai:m has nothing .*its API has none; .*: use y$"):
+        without("openai:m", tmp_path)
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -20,17 +20,19 @@ class FromElsewhere:
 
 def test_ours() -> None:
     """Our methods are found by their names and given the model they ask."""
-    assert simulators.names()[:2] == ("lexical", "sparse")
+    assert simulators.names()[:3] == ("lexical", "logprob", "sparse")
     made = simulators.build("sparse", FakeLLM(""), "m")
     assert isinstance(made, SparseSimulator)
     assert made.name.startswith("sparse@2/m@")
+    assert simulators.one_of("logprob") == ("prompt_logprobs", "token_id_logprobs")
+    assert simulators.one_of("sparse") == simulators.one_of("lexical") == ()
 
 
 def test_a_model_is_asked_for() -> None:
     """A method that asks a model needs one; an unknown name is answered with the known ones."""
     with pytest.raises(UsageError, match="asks a language model"):
         simulators.build("sparse")
-    with pytest.raises(UsageError, match="no simulator named 'no-such': choose one of lexical, sparse"):
+    with pytest.raises(UsageError, match="no simulator named 'no-such': choose one of lexical, logprob"):
         simulators.build("no-such")
 
 
