@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exegete.datastore.records import Score
+from exegete.scorers.triangulation import SENTENCES, Reason
 from exegete.scorers.verdict import decide, decimals, with_interval
 from tests.scorers.scorer_fakes import FEATURE, LABEL
 
@@ -101,6 +103,127 @@ def test_a_q_value_takes_the_place_of_the_p_value() -> None:
     assert doubtful.status == "review"
     assert doubtful.why.endswith("no better than chance (q = .2, .01 by chance)")
     assert decide(FEATURE, LABEL, GOOD, 0.5, q_max=0.0001).why.endswith("(p = 5e-04, .01 by chance)")
+
+
+DETECTION = replace(GOOD, scorer="detection@1(fake@1)", value=0.9, low=0.82, high=0.95)
+BARS = {"detection": 0.75, "discrimination": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("score", "beside", "noted", "reasons", "why"),
+    [
+        (
+            GOOD,
+            [replace(DETECTION, value=0.6, low=0.5, high=0.7)],
+            [],
+            ["scorers disagree"],
+            "r = .62 [.51, .71] clears .50, but another scorer clearly says the opposite "
+            "(balanced accuracy = .60 [.50, .70])",
+        ),
+        (
+            replace(GOOD, value=0.3, low=0.2, high=0.4),
+            [DETECTION],
+            [],
+            ["scorers disagree"],
+            "r = .30 [.20, .40] stays below .50, but another scorer clearly says the opposite "
+            "(balanced accuracy = .90 [.82, .95])",
+        ),
+        (
+            replace(GOOD, details={"r_top": 0.95, "r_sampled": 0.4, "n_sampled": 30.0}),
+            [DETECTION],
+            [],
+            ["good on top only"],
+            "r = .62 [.51, .71] clears .50, but the label falls short on excerpts that are not the strongest",
+        ),
+        (
+            replace(GOOD, details={"r_random_quiet": 0.7, "r_hard_quiet": 0.4}),
+            [replace(DETECTION, scorer="discrimination@1(fake@1)", value=0.5, low=0.3, high=0.68)],
+            ["reads like an instruction"],
+            ["reads like an instruction", "not on hard quiet", "collides with a neighbour"],
+            "r = .62 [.51, .71] clears .50, but the label reads like an instruction to whoever reads it",
+        ),
+        (
+            replace(
+                GOOD,
+                low=0.4,
+                p_value=0.2,
+                n_read=57,
+                details={"if_missing_wrong": 0.45, "if_missing_right": 0.6},
+            ),
+            [],
+            [],
+            ["interval straddles the threshold", "no better than chance", "missing judgements"],
+            "r = .62 [.40, .71] straddles .50",
+        ),
+        (
+            replace(
+                GOOD,
+                value=0.4,
+                low=0.3,
+                high=0.49,
+                details={"if_missing_wrong": 0.35, "if_missing_right": 0.5},
+            ),
+            [],
+            [],
+            ["missing judgements"],
+            "r = .40 [.30, .49] stays below .50, but what could not be read could change that",
+        ),
+        (GOOD, [], ["predicts but does not cause"], ["predicts but does not cause"], None),
+        (
+            replace(GOOD, low=None, high=None),
+            [],
+            [],
+            ["no interval"],
+            "r = .62 has no interval to hold against .50",
+        ),
+    ],
+)
+def test_reasons_to_look(
+    score: Score, beside: list[Score], noted: list[Reason], reasons: list[str], why: str | None
+) -> None:
+    """A reason sends a label to a person, and the sentence names the first; all are kept by name."""
+    verdict = decide(FEATURE, LABEL, score, 0.5, beside=beside, bars=BARS, noted=noted)
+    assert verdict.status == "review"
+    assert list(verdict.reasons) == reasons
+    assert why is None or verdict.why == why
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        {"details": {"r_top": 0.95, "r_sampled": 0.1, "n_sampled": 30.0}},
+        {"details": {"r_random_quiet": 0.9, "r_hard_quiet": 0.1}},
+        {"p_value": 0.9},
+        {"n_read": 40},
+    ],
+)
+def test_a_rejected_label_needs_no_further_reason(doubtful: dict[str, Any]) -> None:
+    """What speaks against a label does not send it to a person once it is rejected."""
+    score = replace(GOOD, **({"value": 0.3, "low": 0.2, "high": 0.4} | doubtful))
+    verdict = decide(FEATURE, LABEL, score, 0.5, noted=["reads like an instruction"])
+    assert (verdict.status, verdict.reasons) == ("rejected", ())
+
+
+@given(
+    low=st.floats(-1, 1),
+    width=st.floats(0, 1),
+    p=st.none() | st.floats(0, 1),
+    other=st.floats(0, 1),
+    parts=st.lists(st.none() | st.floats(-1, 1), min_size=4, max_size=4),
+    read=st.integers(0, 60),
+)
+def test_a_verdict_has_reasons_just_when_a_person_should_look(
+    low: float, width: float, p: float | None, other: float, parts: list[float | None], read: int
+) -> None:
+    """Whatever the numbers: reasons if and only if review, each of them known, none twice."""
+    names = ("r_top", "r_sampled", "r_random_quiet", "r_hard_quiet")
+    details = {"n_sampled": 30.0, **dict(zip(names, parts, strict=True))}
+    score = replace(GOOD, value=low, low=low, high=low + width, p_value=p, n_read=read, details=details)
+    beside = [replace(DETECTION, value=other, low=other, high=other)]
+    verdict = decide(FEATURE, LABEL, score, 0.5, beside=beside, bars=BARS)
+    assert (verdict.status == "review") == bool(verdict.reasons)
+    assert len(set(verdict.reasons)) == len(verdict.reasons)
+    assert set(verdict.reasons) <= set(SENTENCES)
 
 
 @given(low=st.floats(-1, 1), width=st.floats(0, 1), threshold=st.floats(-1, 1))
