@@ -13,12 +13,14 @@ from typing import Any
 
 from exegete.agent import strategy
 from exegete.agent.graph import RECURSION_LIMIT, build_graph
-from exegete.agent.parts import open_parts, opened_evidence
+from exegete.agent.null_plan import kinds, sample_size
+from exegete.agent.nulls import STAGE as NULL
+from exegete.agent.parts import Parts, open_parts, opened_evidence
 from exegete.agent.runs import run_name
 from exegete.agent.spec import JobSpec
-from exegete.agent.tags import Tags
+from exegete.agent.tags import Tags, at_stage, at_work_on
 from exegete.agent.todo import features_left, features_wanted
-from exegete.datastore.records import FeatureId
+from exegete.datastore.records import FeatureId, Label
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError, NoReadableReply
@@ -30,7 +32,7 @@ REHEARSED = 24
 """Features whose prompts are rendered; the others are taken to be like these."""
 ASSUMED: Mapping[str, int] = {"propose": 150, "revise": 150, "simulate": 300}
 """Tokens of a reply, by purpose, until a workspace has calls of its own to go by."""
-_STAGES = ("propose", "try proposals", "revise", "try revisions", "report")
+_STAGES = ("propose", "try proposals", "revise", "try revisions", "report", NULL)
 _REVISING = ("revise", "try revisions")
 _SEEN = """
 SELECT model, purpose, avg(output_tokens) AS tokens FROM store.calls
@@ -77,8 +79,9 @@ class Rehearsal:
         if "again" not in request.tags:
             self.asked.append((self._tags.get("stage", ""), request))
         purpose = request.tags.get("purpose", "")
-        # A revision that said the same again would be dropped, and the calls that try it with it.
-        labels = [Candidate(text=f"{purpose} {i} in rehearsal {i}") for i in range(self._candidates)]
+        # What said the same again would be dropped, and the calls that try it with it.
+        asked = request.key[:8]
+        labels = [Candidate(text=f"{purpose} {asked} {i} in rehearsal {i}") for i in range(self._candidates)]
         text = Proposals(labels=labels).model_dump_json() if purpose in ("propose", "revise") else "{}"
         return Reply(text, "stop", "rehearsal", None, None, None, 0.0)
 
@@ -103,27 +106,64 @@ async def forecast(workspace: Workspace, spec: JobSpec, prices: Prices) -> Forec
         parts = open_parts(spec, evidence, rehearsal)
         run = run_name(parts, "job", spec.name)
         store = Store(workspace.labels) if workspace.labels.exists() else None
-        todo = features_left(store, run, features_wanted(evidence, spec.features))[: spec.limit]
-        asking = [f for f in todo if strategy.after_recall(evidence.summary(f)).action == "propose"]
-        some = [asking[i * len(asking) // REHEARSED] for i in range(REHEARSED)]
-        some = asking if len(asking) <= REHEARSED else some
+        wanted = features_wanted(evidence, spec.features)
+        left = features_left(store, run, evidence.name, wanted)
+        todo = left[: spec.limit]
+        asking = _asking(parts, todo)
+        n_planted = _planted_left(spec, store, run) * len(todo) // max(1, len(left))
+        some = asking or _asking(parts, wanted)  # with nulls alone left, some are rehearsed for them
+        some = [some[i * len(some) // REHEARSED] for i in range(REHEARSED)] if len(some) > REHEARSED else some
         asked = await _rehearse(build_graph(parts.nodes()), some, rehearsal)
+        n_nulls = 0 if len(todo) < len(left) else _nulls_left(parts, store, run, wanted)
+        asked[NULL] = await _rehearse_nulls(parts, some, rehearsal)
     measured = {} if store is None else {(r["model"], r["purpose"]): r["tokens"] for r in store.read(_SEEN)}
-    scale = len(asking) / max(1, len(some))
-    once = [_stage(name, asked[name], scale, measured) for name in _STAGES if name not in _REVISING]
+    per_feature = (len(asking) + n_planted) / max(1, len(some))
+    scales = dict.fromkeys(_STAGES, per_feature) | {NULL: n_nulls / max(1, len(some))}
+    once = [_stage(name, asked[name], scales[name], measured) for name in _STAGES if name not in _REVISING]
     often = [
-        _stage(name, asked[name], scale * (spec.rounds if name in _REVISING else 1), measured)
+        _stage(name, asked[name], scales[name] * (spec.rounds if name in _REVISING else 1), measured)
         for name in _STAGES
     ]
     return Forecast(
         run,
-        len(todo),
-        len(asking),
-        len(some),
+        len(todo) + n_planted,
+        len(asking) + n_planted,
+        min(len(some), len(asking)),
         estimate(once, prices),
         estimate(often, prices),
         tuple(sorted({purpose for _, purpose in measured})),
     )
+
+
+def _asking(parts: Parts, features: Sequence[FeatureId]) -> list[FeatureId]:
+    """Those about which a model would be asked at all."""
+    return [f for f in features if strategy.after_recall(parts.evidence.summary(f)).action == "propose"]
+
+
+def _planted_left(spec: JobSpec, store: Store | None, run: str) -> int:
+    """Planted features that the run has still to label; they are taken to be like real ones."""
+    counted = "SELECT count(*) AS n FROM controls WHERE run = ? AND status != 'failed'"
+    return spec.with_controls - (0 if store is None else int(store.read(counted, [run])[0]["n"]))
+
+
+def _nulls_left(parts: Parts, store: Store | None, run: str, wanted: Sequence[FeatureId]) -> int:
+    """Nulls that would be scored once all features have outcomes, if all that can be labelled get a score."""
+    spec = parts.spec
+    n = sample_size(spec.nulls, len(wanted), len(_asking(parts, wanted)), costs=parts.asks_to_simulate)
+    counted = "SELECT coalesce(sum(nulls_done), 0) AS n FROM runs WHERE run = ?"
+    done = 0 if store is None else int(store.read(counted, [run])[0]["n"])
+    return max(0, n * len(kinds(spec.explainer)) - done)
+
+
+async def _rehearse_nulls(parts: Parts, features: Sequence[FeatureId], rehearsal: Rehearsal) -> list[Request]:
+    """Requests for one null of each feature."""
+    examiner = parts.examiner()
+    rehearsal.asked.clear()
+    for feature in features:
+        at_work_on(feature)
+        at_stage(NULL)
+        await examiner.examine(Label(feature, f"{NULL} in rehearsal", NULL))
+    return [request for _, request in rehearsal.asked]
 
 
 async def _rehearse(

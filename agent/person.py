@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import duckdb
 
 from exegete.agent.events import note_rows
+from exegete.agent.examiner import remarks
 from exegete.agent.parts import Models, open_parts, opened_evidence
 from exegete.agent.rows import Tables, label_row, now, score_row
 from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
 from exegete.agent.tags import at_work_on
-from exegete.datastore.evidence import AgentEvidence, ReportEvidence
+from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.records import Label, Polarity, Score, Split, Verdict
 from exegete.datastore.store import Store, insert_rows
 from exegete.datastore.workspace import Workspace
@@ -63,19 +64,28 @@ async def score_person(
             label = Label(evidence.feature(index, polarity), cleaned, "person")
             parts = open_parts(spec, evidence, models, explain=False)
             await models.check()
-            read = ReportEvidence(evidence).report if split == "report" else AgentEvidence(evidence).refine
-            excerpts = read(label.feature, spec.report_plan)
             store = Store(workspace.labels)
             run = register_run(store, parts, "person", None)
             models.tags.run = run
             at_work_on(label.feature)
-            scorers = parts.scorers(split)
-            scores = tuple([await scorer.score(label, excerpts) for scorer in scorers])
+            if split == "report":  # as a job's labels are, to the last digit
+                scores = await parts.examiner().scores_of(label)
+            else:
+                excerpts = AgentEvidence(evidence).refine(label.feature, spec.report_plan)
+                scores = tuple([await scorer.score(label, excerpts) for scorer in parts.scorers(split)])
             _keep(store, run, evidence.name, label, scores)
             looks = _looks(store, evidence.name, index, polarity)
         finally:
             await models.close()
-    verdict = decide(label.feature, label, scores[0], spec.threshold)
+    verdict = decide(
+        label.feature,
+        label,
+        scores[0],
+        spec.threshold,
+        beside=scores[1:],
+        bars=parts.bars,
+        noted=remarks(label),
+    )
     return PersonScore(label, scores, verdict, looks)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import duckdb
 
 from exegete.agent.adopt import adopt
+from exegete.agent.confidence import map_every_run
 from exegete.agent.events import Event, Finished, events_folder, finished_by_run, read_events, rows_by_key
 from exegete.agent.recall import recall_run
 from exegete.agent.rows import call_row, feature_rows
@@ -37,7 +38,7 @@ from exegete.llm.compressor import fsync_folder
 
 TABLES = (
     *("harvests", "features", "runs", "calls", "labels", "scores", "outcomes", "q_values"),
-    *("examples", "reviews"),
+    *("examples", "reviews", "nulls", "null_plans"),
 )
 _CALLS_AT_ONCE = 10_000
 
@@ -142,6 +143,11 @@ class Rebuild:
                         f"{recalled.undone:,} features of run {run['run']}: a call of each is not in the "
                         "journal; the run can be gone on with"
                     )
+                if recalled.nulls_undone:
+                    self._miss(
+                        f"{recalled.nulls_undone:,} nulls of run {run['run']}: a call of each is not in the "
+                        "journal; the run can be gone on with"
+                    )
 
     @contextlib.contextmanager
     def _evidence(self, run: Mapping[str, Any]) -> Iterator[EvidenceFile | None]:
@@ -165,6 +171,7 @@ class Rebuild:
         store.insert(
             {table: list(rows_by_key(events, table).values()) for table in ("labels", "scores", "reviews")}
         )
+        store.write(map_every_run)  # by what people decided, which is known only now
         counts = ", ".join(f"(SELECT count(*) FROM store.{table}) AS {table}" for table in TABLES)
         (rows,) = store.read(f"SELECT {counts}")
         self._rebuilt.before = replace_keeping(self._workspace.labels, self._new)

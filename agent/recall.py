@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from exegete import simulators
 from exegete.agent.events import Finished
 from exegete.agent.graph import RECURSION_LIMIT, build_graph
+from exegete.agent.mixed import opened_sides
+from exegete.agent.null_plan import plan_nulls
+from exegete.agent.nulls import NullScorer
 from exegete.agent.parts import Parts, open_parts
 from exegete.agent.recorder import Recorder
 from exegete.agent.rows import Case
@@ -30,6 +33,7 @@ from exegete.datastore.store import Store
 from exegete.errors import ExegeteError, JobError, LLMStop, WorkspaceError
 from exegete.llm import LLM, Journal, Reply, Request, parse
 from exegete.llm.meter import Metered
+from exegete.llm.record import reply_in
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class Remembers:
             raise NotJournalled(f"a call to {request.model} is not in the journal")
         at, feature = _utc(record["at"]), request.tags.get("feature", "")
         self.last[feature] = max(at, self.last.get(feature, at))
-        return Reply(**record["reply"], journalled=True)
+        return reply_in(record)
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -90,6 +94,8 @@ class Recalled:
     done: int
     undone: int
     """Features with a call that is not in the journal, or that the harvest does not have."""
+    nulls_undone: int
+    """Nulls with a call that is not in the journal."""
 
 
 async def recall_run(
@@ -100,7 +106,7 @@ async def recall_run(
     finished: Finished,
     on_progress: Callable[[str], None],
 ) -> Recalled:
-    """Work a run's cases out again and record them.
+    """Work a run's cases out again and record them, and then its nulls.
 
     Args:
         store: where its rows go.
@@ -115,24 +121,51 @@ async def recall_run(
     """
     models = RememberedModels(journal)
     parts = _parts(run, evidence, models)
-    graph = build_graph(parts.nodes())
-    recorder = Recorder(store, run["run"], evidence.name, None)
+    recorder = Recorder(store, run["run"], None, parts.independence.kind)
     wanted = features_wanted(evidence, parts.spec.features)
-    todo = [f for f in wanted if (f.index, f.polarity) in finished.features]
     done = 0
-    for start in range(0, len(todo), AT_ONCE):
-        some = todo[start : start + AT_ONCE]
-        evidence.prefetch(some)
-        for feature in some:
-            state = await _case(graph, feature)
-            if state is not None:
-                at = _when(run["made_at"], models.llm.last.get(str(feature)), finished.noted_at)
-                recorder.add(Case(state, evidence.summary(feature), at))
-                done += 1
-        await recorder.flush()
-        on_progress(f"{run['run']}: {start + len(some):,} of {len(todo):,} features")
+    with opened_sides(parts) as sides:
+        sides.register(store)
+        graphs = {side.evidence.name: build_graph(side.nodes()) for side in sides.all}
+        todo = [f for f in sides.features(wanted) if (f.index, f.polarity) in finished.features]
+        for start in range(0, len(todo), AT_ONCE):
+            some = todo[start : start + AT_ONCE]
+            sides.prefetch(some)
+            for feature in some:
+                file = sides.of(feature).evidence
+                state = await _case(graphs[file.name], feature)
+                if state is not None:
+                    at = _when(run["made_at"], models.llm.last.get(str(feature)), finished.noted_at)
+                    recorder.add(Case(state, file.summary(feature), file.name, at))
+                    done += 1
+            await recorder.flush()
+            on_progress(f"{run['run']}: {start + len(some):,} of {len(todo):,} features")
+    nulls_undone = await _recall_nulls(recorder, parts, wanted, models.llm, run["made_at"], finished.noted_at)
     await recorder.finish()
-    return Recalled(done, len(finished.features) - done)
+    return Recalled(done, len(finished.features) - done, nulls_undone)
+
+
+async def _recall_nulls(
+    recorder: Recorder,
+    parts: Parts,
+    wanted: list[FeatureId],
+    llm: Remembers,
+    started: datetime,
+    noted: datetime,
+) -> int:
+    """Score a finished run's nulls again; how many there are of which a reply is not in the journal."""
+    plan = await plan_nulls(recorder, parts, wanted) if parts.spec.nulls else None
+    scorer, undone = NullScorer(parts), 0
+    for null in plan.left if plan is not None else ():
+        at_work_on(null.feature)
+        llm.last.clear()
+        try:
+            case = await scorer.score(null)
+        except NotJournalled:
+            undone += 1
+            continue
+        recorder.add(replace(case, made_at=_when(started, llm.last.get(str(null.feature)), noted)))
+    return undone
 
 
 def _parts(run: Mapping[str, Any], evidence: EvidenceFile, models: RememberedModels) -> Parts:

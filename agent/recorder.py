@@ -10,10 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Any, TypeVar
 
 import duckdb
 
-from exegete.agent.rows import Case, Tables, call_row, case_rows
+from exegete.agent.confidence import map_confidence
+from exegete.agent.nulls import NullCase
+from exegete.agent.rows import Case, Tables, call_row, case_rows, null_rows
+from exegete.agent.twins import twins
 from exegete.datastore.store import Store, insert_rows
 from exegete.errors import WorkspaceBusy
 from exegete.llm import Journal
@@ -22,17 +26,23 @@ from exegete.scorers.multiplicity import q_values
 FLUSH_EVERY_S = 1.5
 _CALLS_AT_ONCE = 10_000
 """Entries of the journal read at a time: a sitting begins with all of them."""
+T = TypeVar("T")
 
 
 class Recorder:
-    """The one writer of a job."""
+    """The one writer of a job.
+
+    Attributes:
+        store: the labels file.
+        run: the run's name.
+    """
 
     def __init__(
         self,
         store: Store,
         run: str,
-        harvest: str,
         journal: Journal | None,
+        independence: str | None,
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare to record.
@@ -40,21 +50,22 @@ class Recorder:
         Args:
             store: the labels file.
             run: the run's name.
-            harvest: the harvest's name.
             journal: its new entries become rows of `calls`; None when no model is asked.
+            independence: how independent the run's judge is of its explainer; written with every label.
             on_wait: told, in words, when the file is held by another process.
         """
-        self._store, self._run, self._harvest, self._on_wait = store, run, harvest, on_wait
+        self.store, self.run = store, run
+        self._independence, self._on_wait = independence, on_wait
         self._journal, self._position = journal, ""
-        self._waiting: list[Case] = []
+        self._waiting: list[Case | NullCase] = []
 
-    def add(self, case: Case) -> None:
-        """Take in a finished case; it is written with the next flush."""
+    def add(self, case: Case | NullCase) -> None:
+        """Take in a finished case, or a null that was scored; it is written with the next flush."""
         self._waiting.append(case)
 
     @property
     def n_waiting(self) -> int:
-        """Finished cases that are not in the labels file yet."""
+        """Finished cases and nulls that are not in the labels file yet."""
         return len(self._waiting)
 
     async def flush_regularly(self) -> None:
@@ -74,7 +85,7 @@ class Recorder:
         cases, self._waiting = self._waiting, []
         if not cases:
             return
-        rows = [case_rows(self._run, self._harvest, case) for case in cases]
+        rows = [self._rows(case) for case in cases]
         try:
             await asyncio.to_thread(self._write, rows)
         except BaseException as error:
@@ -83,17 +94,35 @@ class Recorder:
                 self._on_wait(str(error))
             raise
 
+    async def written(self) -> None:
+        """Write what waits, for as long as another process holds the file."""
+        while True:
+            with contextlib.suppress(WorkspaceBusy):
+                await self.flush()
+                return
+            await asyncio.sleep(0.2)
+
     async def finish(self) -> None:
         """Write all that is left, and the q-values, which are known only now.
 
         It waits for as long as another process holds the file.
         """
+        await self.written()
+        await self.patiently(lambda: self.store.write(self._finish))
+
+    async def patiently(self, work: Callable[[], T]) -> T:
+        """Read or write the file in a thread, again and again while another process holds it."""
         while True:
-            with contextlib.suppress(WorkspaceBusy):
-                await self.flush()
-                await asyncio.to_thread(self._store.write, self._finish)
-                return
+            try:
+                return await asyncio.to_thread(work)
+            except WorkspaceBusy as error:
+                self._on_wait(str(error))
             await asyncio.sleep(0.2)
+
+    def _rows(self, case: Case | NullCase) -> Tables:
+        if isinstance(case, NullCase):
+            return {"nulls": null_rows(self.run, case)}
+        return case_rows(self.run, case, self._independence)
 
     def _write(self, rows: Iterable[Tables]) -> None:
         merged: Tables = {}
@@ -104,17 +133,18 @@ class Recorder:
 
         def work(con: duckdb.DuckDBPyConnection) -> str:
             # A feature that failed in an earlier sitting was tried again; its old rows make way.
-            _forget(con, self._run, [(r["feature_index"], r["polarity"]) for r in merged["outcomes"]])
+            _forget(con, self.run, merged.get("outcomes", []))
             for name, own in merged.items():
                 insert_rows(con, name, own)
-            _insert_examples(con, self._harvest, shown)
+            _insert_examples(con, shown)
             return self._insert_calls(con)
 
-        self._position = self._store.write(work)
+        self._position = self.store.write(work)
 
     def _finish(self, con: duckdb.DuckDBPyConnection) -> None:
         self._insert_calls(con)
-        _write_q_values(con, self._run)
+        _write_q_values(con, self.run)
+        map_confidence(con, self.run)
 
     def _insert_calls(self, con: duckdb.DuckDBPyConnection) -> str:
         """Rows of the journal's new entries; the position to go on from once they are committed."""
@@ -131,65 +161,68 @@ class Recorder:
         return position
 
 
-def _forget(con: duckdb.DuckDBPyConnection, run: str, features: list[tuple[int, str]]) -> None:
+def _forget(con: duckdb.DuckDBPyConnection, run: str, outcomes: list[dict[str, Any]]) -> None:
     """Delete what a run recorded of some features."""
-    con.execute("CREATE TEMP TABLE IF NOT EXISTS again (feature_index INTEGER, polarity VARCHAR)")
-    con.execute("DELETE FROM again")
-    con.executemany("INSERT INTO again VALUES (?, ?)", features)
-    known = con.execute(
-        "SELECT feature_index, polarity FROM store.outcomes JOIN again USING (feature_index, polarity) "
-        "WHERE run = ?",
-        [run],
-    ).fetchall()
-    if not known:
+    if not outcomes:
         return
-    of_run = (
-        "SELECT l.label_id FROM store.labels l JOIN again USING (feature_index, polarity) WHERE l.run = $1"
-    )
+    columns = "(harvest VARCHAR, feature_index INTEGER, polarity VARCHAR)"
+    con.execute(f"CREATE TEMP TABLE IF NOT EXISTS again {columns}")
+    con.execute("DELETE FROM again")
+    features = [[row["harvest"], row["feature_index"], row["polarity"]] for row in outcomes]
+    con.executemany("INSERT INTO again VALUES (?, ?, ?)", features)
+    among = "(harvest, feature_index, polarity) IN (SELECT (harvest, feature_index, polarity) FROM again)"
+    if not con.execute(f"SELECT 1 FROM store.outcomes WHERE run = ? AND {among} LIMIT 1", [run]).fetchone():
+        return
+    of_run = f"SELECT label_id FROM store.labels WHERE run = $1 AND {among}"
     con.execute(f"DELETE FROM store.scores WHERE run = $1 AND label_id IN ({of_run})", [run])
     for table in ("labels", "outcomes"):
-        con.execute(
-            f"DELETE FROM store.{table} WHERE run = $1 AND "
-            "(feature_index, polarity) IN (SELECT (feature_index, polarity) FROM again)",
-            [run],
-        )
+        con.execute(f"DELETE FROM store.{table} WHERE run = $1 AND {among}", [run])
 
 
-def _insert_examples(con: duckdb.DuckDBPyConnection, harvest: str, rows: list[dict[str, object]]) -> None:
+def _insert_examples(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> None:
     """Examples are a feature's, not a run's: the first run that meets a feature writes them."""
-    features = {(row["feature_index"], row["polarity"]) for row in rows}
-    if not features:
+    if not rows:
         return
-    there = set(
-        con.execute(
-            "SELECT DISTINCT feature_index, polarity FROM store.examples "
-            "WHERE harvest = ? AND feature_index IN (SELECT unnest(?::INTEGER[]))",
-            [harvest, [index for index, _ in features]],
-        ).fetchall()
-    )
-    insert_rows(con, "examples", [r for r in rows if (r["feature_index"], r["polarity"]) not in there])
+    found = con.execute(
+        "SELECT DISTINCT harvest, feature_index, polarity FROM store.examples "
+        "WHERE feature_index IN (SELECT unnest(?::INTEGER[]))",
+        [sorted({row["feature_index"] for row in rows})],
+    ).fetchall()
+    there = set(found)
+    new = [row for row in rows if (row["harvest"], row["feature_index"], row["polarity"]) not in there]
+    insert_rows(con, "examples", new)
 
 
 def _write_q_values(con: duckdb.DuckDBPyConnection, run: str) -> None:
-    """q-values of a run's report scores, for each scorer over all features attempted.
+    """q-values of a run's report scores, for each scorer over all features attempted, and each label's twins.
 
     Unscorable and failed features count among the tests, with no p-value; dead ones were never tested.
+    Planted features are no part of what a run attempts.
     """
     attempted = con.execute(
-        "SELECT feature_index, polarity, label_id FROM store.outcomes WHERE run = ? AND status != 'dead' "
-        "ORDER BY feature_index, polarity",
+        "SELECT o.feature_index, o.polarity, o.label_id, o.label FROM store.outcomes o "
+        "JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls' "
+        "WHERE o.run = ? AND o.status != 'dead' ORDER BY o.feature_index, o.polarity",
         [run],
     ).fetchall()
     scored = con.execute(
         "SELECT scorer, label_id, p_value FROM store.scores WHERE run = ? AND split = 'report'", [run]
     ).fetchall()
+    n_twins = twins([row[3] for row in attempted])
     con.execute("DELETE FROM store.q_values WHERE run = ?", [run])
     for scorer in sorted({row[0] for row in scored}):
         p_values = {label_id: p for name, label_id, p in scored if name == scorer}
-        qs = q_values([p_values.get(label_id) for _, _, label_id in attempted])
+        qs = q_values([p_values.get(row[2]) for row in attempted])
         rows = [
-            {"run": run, "scorer": scorer, "feature_index": index, "polarity": polarity, "q_value": q}
-            for (index, polarity, _), q in zip(attempted, qs, strict=True)
+            {
+                "run": run,
+                "scorer": scorer,
+                "feature_index": index,
+                "polarity": polarity,
+                "q_value": q,
+                "twins": n,
+            }
+            for (index, polarity, *_), q, n in zip(attempted, qs, n_twins, strict=True)
             if q is not None
         ]
         insert_rows(con, "q_values", rows)

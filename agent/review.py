@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import duckdb
 
+from exegete.agent.confidence import map_confidence
 from exegete.agent.events import note_rows
 from exegete.agent.rows import label_id, now
 from exegete.datastore.records import FeatureId, Label, Polarity
@@ -77,6 +78,7 @@ def decide_as_person(
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
         insert_rows(con, "reviews", [review])
+        map_confidence(con, row["run"])
         note_rows(store, {"reviews": [review]})
 
     store.write(work)

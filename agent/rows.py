@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from exegete.agent.nulls import NullCase
 from exegete.agent.state import CaseState
+from exegete.controls.suite import controls_of
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.hashing import digest64
 from exegete.datastore.records import Excerpt, FeatureId, Label, Score, Verdict
@@ -37,13 +39,21 @@ class Case:
 
     state: CaseState
     summary: FeatureSummary
+    harvest: str
+    """The evidence it rests on."""
     made_at: datetime | None = None
     """When it was finished, UTC without a zone; None: now."""
 
 
-def case_rows(run: str, harvest: str, case: Case) -> Tables:
-    """All rows of a finished case: its labels, scores, outcome and shown examples."""
-    state, made_at = case.state, case.made_at or now()
+def case_rows(run: str, case: Case, independence: str | None) -> Tables:
+    """All rows of a finished case: its labels, scores, outcome and shown examples.
+
+    Args:
+        run: the run's name.
+        case: what was found.
+        independence: how independent the run's judge is of its explainer.
+    """
+    state, harvest, made_at = case.state, case.harvest, case.made_at or now()
     verdict = state["verdict"]
     trials, scores = state.get("trials", ()), state.get("scores", ())
     tables: Tables = {"labels": [], "scores": [], "outcomes": [], "examples": []}
@@ -66,6 +76,7 @@ def case_rows(run: str, harvest: str, case: Case) -> Tables:
             "refine_score": attempts[0].score if attempts else None,
             "density": case.summary.density,
             "maximum": case.summary.maximum,
+            "independence": independence if verdict.label else None,
             "made_at": made_at,
         }
     )
@@ -84,6 +95,7 @@ def label_row(run: str, harvest: str, label: Label, made_at: datetime) -> dict[s
         "round": label.round,
         "text": label.text,
         "author": label.author,
+        "senses": list(label.senses),
         "made_at": made_at,
     }
 
@@ -108,6 +120,33 @@ def score_row(run: str, harvest: str, label: Label, score: Score, made_at: datet
     }
 
 
+def null_rows(run: str, case: NullCase) -> list[dict[str, Any]]:
+    """Rows of `nulls`: one a scorer, the primary one's with the verdict."""
+    null, made_at = case.null, case.made_at or now()
+    return [
+        {
+            "run": run,
+            "harvest": case.harvest,
+            **_feature(null.feature),
+            "kind": null.kind,
+            "text": case.text,
+            "of_index": null.of.index if null.of else None,
+            "of_polarity": null.of.polarity if null.of else None,
+            "scorer": score.scorer,
+            "value": score.value,
+            "low": score.low,
+            "high": score.high,
+            "p_value": score.p_value,
+            "n_asked": score.n_asked,
+            "n_read": score.n_read,
+            "why_none": score.why_none,
+            "status": case.status if score is case.scores[0] else None,
+            "made_at": made_at,
+        }
+        for score in case.scores
+    ]
+
+
 def feature_rows(file: EvidenceFile) -> Tables:
     """A harvest's own row and its features', as they stand in the labels file."""
     p = file.parameters
@@ -121,6 +160,7 @@ def feature_rows(file: EvidenceFile) -> Tables:
         "tokens": file.tokens,
         "sha256": file.manifest.sha256,
         "parameters": p,
+        "kind": CONTROLS if p.get("kind") == CONTROLS else "harvest",
     }
     features = [
         {
@@ -134,9 +174,23 @@ def feature_rows(file: EvidenceFile) -> Tables:
         }
         for s in (file.summary(f) for f in file.features)
     ]
-    return {"harvests": [harvest], "features": features}
+    planted = controls_of(file) if harvest["kind"] == CONTROLS else []
+    controls = [
+        {
+            "harvest": file.name,
+            "feature_index": control.index,
+            "polarity": "+",
+            "kind": control.kind,
+            "truth": control.truth.right if control.truth else None,
+            "positive": control.positive,
+        }
+        for control in planted
+    ]
+    return {"harvests": [harvest], "features": features, "controls": controls}
 
 
+CONTROLS = "controls"
+"""Kind of a harvest whose features are planted."""
 AMBIGUOUS = "ambiguous"
 """How a call ended that was sent and never answered: maybe completed, maybe billed, never a score."""
 
@@ -174,6 +228,8 @@ def _verdict(harvest: str, verdict: Verdict) -> dict[str, Any]:
         "author": label.author if label else None,
         "confidence": verdict.confidence,
         "why": verdict.why,
+        "reasons": list(verdict.reasons),
+        "senses": list(label.senses) if label else [],
     }
 
 

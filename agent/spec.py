@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from exegete.datastore.records import Plan, Unit
 from exegete.errors import JobError
 
+NEIGHBOURS = 10
+"""Excerpts of nearest neighbours, where a scorer wants them: with as many own ones they make one call."""
+
 
 class JobSpec(BaseModel):
     """Parameters of a labelling job, by the names they have on the command line and in a job file.
@@ -31,7 +34,7 @@ class JobSpec(BaseModel):
     """The harvest to label; a part of its name is enough."""
     explainer: str = "lexical"
     simulator: str | None = None
-    """None: `lexical` for the lexical explainer, `sparse` for any other."""
+    """None: `lexical` for the lexical explainer, and `clustered` without a model; `sparse` for any other."""
     llm: str | None = None
     """Model for whatever needs one, for example "openai:NAME"."""
     explainer_llm: str | None = None
@@ -91,12 +94,15 @@ class JobSpec(BaseModel):
     @property
     def simulator_name(self) -> str:
         """The simulator, its default resolved."""
-        return self.simulator or ("lexical" if self.explainer == "lexical" else "sparse")
+        models = (self.llm, self.explainer_llm, self.simulator_llm)
+        without = self.explainer == "lexical" or (self.explainer == "clustered" and not any(models))
+        return self.simulator or ("lexical" if without else "sparse")
 
     @property
     def report_plan(self) -> Plan:
         """Excerpts that frozen labels are scored on."""
-        return Plan(self.top, self.per_decile, self.quiet, self.hard, self.window, self.unit)
+        near = NEIGHBOURS if "discrimination" in self.scorers else 0
+        return Plan(self.top, self.per_decile, self.quiet, self.hard, self.window, self.unit, near)
 
     @property
     def refine_plan(self) -> Plan:
@@ -108,6 +114,7 @@ class JobSpec(BaseModel):
             (self.hard + 1) // 2,
             self.window,
             self.unit,
+            NEIGHBOURS if self.scorers[:1] == ("discrimination",) else 0,
         )
 
     def frozen(self, **resolved: Any) -> dict[str, Any]:

@@ -30,14 +30,17 @@ def features_wanted(evidence: EvidenceFile, features: str | None) -> list[Featur
     return [f for f in evidence.features if f.index in indices]
 
 
-def features_left(store: Store | None, run: str, wanted: list[FeatureId]) -> list[FeatureId]:
+def features_left(store: Store | None, run: str, harvest: str, wanted: list[FeatureId]) -> list[FeatureId]:
     """Those a run has not finished: new ones first, and then those that failed, to be tried again.
 
     Failed ones come last, so that with a limit those that fail every time can't keep others from their turn.
     """
     if store is None:
         return wanted
-    rows = store.read("SELECT feature_index, polarity, status FROM store.outcomes WHERE run = ?", [run])
+    rows = store.read(
+        "SELECT feature_index, polarity, status FROM store.outcomes WHERE run = ? AND harvest = ?",
+        [run, harvest],
+    )
     status = {(row["feature_index"], row["polarity"]): row["status"] for row in rows}
     left = [f for f in wanted if status.get((f.index, f.polarity), "failed") == "failed"]
     return sorted(left, key=lambda f: (f.index, f.polarity) in status)

@@ -35,13 +35,15 @@ def fill(path: Path, n_features: int) -> None:
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
         i = f"FROM range({n_features}) t(i)"
-        con.execute("INSERT INTO store.harvests VALUES ('h', 's', 'site', 3, 'neurons', 'c', 1, 'x', '{}')")
+        con.execute(
+            "INSERT INTO store.harvests VALUES ('h', 's', 'site', 3, 'neurons', 'c', 1, 'x', '{}', 'harvest')"
+        )
         con.execute(
             f"INSERT INTO store.features SELECT 'h', i, '+', hash(i) % 1000 / 1e5, 5, 1, .1, NULL {i}"
         )
         con.execute(
             f"INSERT INTO store.labels SELECT 'r', md5(i::VARCHAR)[:16], 'h', i, '+', 0, "
-            f"'words such as ' || i, 'lexical@1', now()::TIMESTAMP {i}"
+            f"'words such as ' || i, 'lexical@1', now()::TIMESTAMP, [] {i}"
         )
         con.execute(
             f"INSERT INTO store.scores SELECT 'r', md5(i::VARCHAR)[:16], 'simulation@1', 'report', "
@@ -52,10 +54,11 @@ def fill(path: Path, n_features: int) -> None:
             "['accepted', 'review', 'rejected'][1 + i % 3], md5(i::VARCHAR)[:16], 'words such as ' || i, "
             "'lexical@1', hash(i + 1) % 1000 / 1e3, 'why', 1, 3, "
             f"'simulation@1', hash(i) % 1000 / 1e3, .1, .2, 0, hash(i + 2) % 1000 / 1e3, .3, "
-            f"hash(i) % 1000 / 1e5, 2, now()::TIMESTAMP {i}"
+            f"hash(i) % 1000 / 1e5, 2, now()::TIMESTAMP, ['hard quiet'][:i % 2], [], 'family' {i}"
         )
         con.execute(
-            f"INSERT INTO store.q_values SELECT 'r', 'simulation@1', i, '+', hash(i + 2) % 1000 / 1e3 {i}"
+            "INSERT INTO store.q_values SELECT 'r', 'simulation@1', i, '+', hash(i + 2) % 1000 / 1e3, NULL, "
+            f"i % 3 {i}"
         )
 
     Store(path).write(work)

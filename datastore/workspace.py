@@ -25,6 +25,8 @@ from exegete.errors import JobError, UsageError, WorkspaceBusy, WorkspaceError
 
 FORMAT = 1
 MARKER = "workspace.json"
+CONTROLS = "controls-"
+"""How the names of harvests of planted features begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,9 @@ class Workspace:
         names = self.harvests()
         if not names:
             raise UsageError(f"the workspace {self.root} has no harvest: run `exegete harvest` first")
-        matching = [n for n in names if n == name] or [n for n in names if name is None or name in n]
+        # Planted features stand beside a harvest, and are meant only when they are named or alone.
+        usual = [n for n in names if not n.startswith(CONTROLS)] if name is None else names
+        matching = [n for n in names if n == name] or [n for n in usual or names if name is None or name in n]
         if len(matching) == 1:
             return EvidenceFile(self.evidence / f"{matching[0]}.duckdb")
         if matching:

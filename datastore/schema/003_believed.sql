@@ -13,18 +13,30 @@ ALTER TABLE store.q_values ADD COLUMN twins INTEGER;
 -- 'harvest', or 'controls' for planted features, which the views of labels leave out.
 ALTER TABLE store.harvests ADD COLUMN kind VARCHAR DEFAULT 'harvest';
 
--- One row a feature, kind of null ('another feature', 'empty', 'lexical') and scorer, on the report split.
+-- One row a feature, kind of null ('another feature', 'empty', 'lexical') and scorer, on the report split. `status`
+-- is the verdict a job would have given; of the primary scorer's row alone.
 CREATE TABLE store.nulls (
     run VARCHAR NOT NULL, harvest VARCHAR NOT NULL, feature_index INTEGER NOT NULL, polarity VARCHAR NOT NULL,
     kind VARCHAR NOT NULL, text VARCHAR NOT NULL, of_index INTEGER, of_polarity VARCHAR,
     scorer VARCHAR NOT NULL, value DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE,
-    n_asked INTEGER NOT NULL, n_read INTEGER NOT NULL, why_none VARCHAR, made_at TIMESTAMP NOT NULL
+    n_asked INTEGER NOT NULL, n_read INTEGER NOT NULL, why_none VARCHAR, status VARCHAR,
+    made_at TIMESTAMP NOT NULL
 );
+
+-- How many nulls a run is to have, once all its features have outcomes; written anew when that changes.
+CREATE TABLE store.null_plans (run VARCHAR NOT NULL, wanted INTEGER NOT NULL);
 
 -- The truth behind planted features.
 CREATE TABLE store.controls (
     harvest VARCHAR NOT NULL, feature_index INTEGER NOT NULL, polarity VARCHAR NOT NULL,
     kind VARCHAR NOT NULL, truth VARCHAR, positive BOOLEAN NOT NULL
+);
+
+-- Whether a run's label of a planted feature says what was planted (of a negative one none does), accepted or
+-- not. Confidence is mapped by it, once it is known (agent/confidence.py).
+CREATE TABLE store.checked (
+    run VARCHAR NOT NULL, harvest VARCHAR NOT NULL, feature_index INTEGER NOT NULL, polarity VARCHAR NOT NULL,
+    is_right BOOLEAN NOT NULL
 );
 
 -- Isotonic maps from the share of replicates above the threshold to how often labels turned out right.

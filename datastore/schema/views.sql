@@ -1,5 +1,6 @@
 -- The public SQL surface, documented column by column in docs/sql.md. Made anew whenever a workspace is opened
--- by a newer version; columns are added, never renamed.
+-- by a newer version; columns are added, never renamed. Planted features (harvests of kind 'controls') are in the
+-- view `controls` and in no other.
 
 -- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
 -- while it is about the label that is current; an edited label keeps no score but its own.
@@ -49,7 +50,7 @@ SELECT
         WHEN r.decision = 'accept' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'accepted'
         ELSE o.status
     END AS status,
-    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.confidence END AS confidence,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE coalesce(q.confidence, o.confidence) END AS confidence,
     CASE WHEN r.own IS NOT NULL THEN e.value ELSE o.score END AS score,
     CASE WHEN r.own IS NOT NULL THEN e.low ELSE o.low END AS low,
     CASE WHEN r.own IS NOT NULL THEN e.high ELSE o.high END AS high,
@@ -60,6 +61,10 @@ SELECT
     CASE WHEN r.own IS NOT NULL THEN e.scorer ELSE o.scorer END AS scorer,
     CASE WHEN r.own IS NOT NULL THEN 'person' ELSE o.author END AS author,
     o.why,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.reasons END AS reasons,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.senses END AS senses,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.independence END AS independence,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE q.twins END AS twins,
     o.density,
     o.maximum,
     o.refine_score,
@@ -75,7 +80,7 @@ SELECT
     o.run,
     o.made_at AS labelled_at
 FROM current o
-JOIN store.harvests h ON h.harvest = o.harvest
+JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
 LEFT JOIN store.q_values q
     ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
 LEFT JOIN reviewed r
@@ -90,14 +95,15 @@ LEFT JOIN asked k
 CREATE OR REPLACE VIEW features AS
 SELECT f.feature_index, f.polarity, f.density, f.fired, f.maximum, f.threshold, f.metadata,
        h.subject, h.site, h.layer, h.dictionary, f.harvest
-FROM store.features f JOIN store.harvests h ON h.harvest = f.harvest;
+FROM store.features f JOIN store.harvests h ON h.harvest = f.harvest AND h.kind IS DISTINCT FROM 'controls';
 
 -- One row a run and feature, so that runs can be compared.
 CREATE OR REPLACE VIEW outcomes AS
-SELECT o.* EXCLUDE (label_id), q.q_value
+SELECT o.* EXCLUDE (label_id) REPLACE (coalesce(q.confidence, o.confidence) AS confidence), q.q_value, q.twins
 FROM store.outcomes o
 LEFT JOIN store.q_values q
-    ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer;
+    ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
+WHERE o.harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
 
 -- One row a label, scorer and split: everything that was ever scored, kept or not.
 CREATE OR REPLACE VIEW scores AS
@@ -109,13 +115,40 @@ FROM store.scores s
 JOIN store.labels l ON l.label_id = s.label_id AND l.run = s.run
 LEFT JOIN store.q_values q
     ON q.feature_index = l.feature_index AND q.polarity = l.polarity AND q.run = s.run AND q.scorer = s.scorer
-    AND s.split = 'report';
+    AND s.split = 'report'
+WHERE l.harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
+
+-- One row a feature of a run's null sample, kind of null and scorer: what a label that is not the feature's scores
+-- on the very excerpts that its own label was scored on, and by how much its own is better.
+CREATE OR REPLACE VIEW nulls AS
+SELECT
+    n.feature_index, n.polarity, n.kind, n.text, n.of_index AS of_feature, n.of_polarity,
+    n.scorer, n.value, n.low, n.high, n.p_value, n.status,
+    o.label, s.value AS score, s.value - n.value AS lift,
+    n.n_asked, n.n_read, n.why_none, n.harvest, n.run, n.made_at AS scored_at
+FROM store.nulls n
+JOIN store.outcomes o
+    ON o.run = n.run AND o.harvest = n.harvest AND o.feature_index = n.feature_index AND o.polarity = n.polarity
+LEFT JOIN store.scores s
+    ON s.run = n.run AND s.label_id = o.label_id AND s.scorer = n.scorer AND s.split = 'report';
+
+-- One row a planted feature and run: what it is, and what the run made of it without knowing.
+CREATE OR REPLACE VIEW controls AS
+SELECT
+    c.feature_index, c.polarity, c.kind, c.truth, c.positive,
+    o.label, o.status, o.confidence, o.score, o.low, o.high, o.chance, o.p_value, o.why, o.reasons, o.senses,
+    o.scorer, o.author, o.refine_score, o.density, o.maximum,
+    c.harvest, o.run, o.made_at AS labelled_at
+FROM store.controls c
+LEFT JOIN store.outcomes o
+    ON o.harvest = c.harvest AND o.feature_index = c.feature_index AND o.polarity = c.polarity;
 
 -- The strongest excerpts of the explain split of every labelled feature.
 CREATE OR REPLACE VIEW examples AS
 SELECT feature_index, polarity, rank, stratum, peak, weight, text, words, activations,
        document, context_id, start, harvest
-FROM store.examples;
+FROM store.examples
+WHERE harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
 
 CREATE OR REPLACE VIEW calls AS
 SELECT run, feature, stage, purpose, model, served_by, prompt, sample, finish, input_tokens, output_tokens,
@@ -131,6 +164,10 @@ CREATE OR REPLACE VIEW runs AS
 SELECT
     r.run, r.kind, r.harvest, r.digest, r.version, r.parameters, r.made_at AS started_at,
     o.attempted, o.accepted, o.review, o.rejected, o.unscorable, o.dead, o.failed, o.finished_at,
+    o.unscored, s.asked, s.missing,
+    p.wanted AS nulls_wanted, n.nulls_done,
+    n.null_n, n.null_mean, n.null_p95, n.null_accepted,
+    n.empty_n, n.empty_mean, n.empty_p95, n.lexical_n, n.lexical_mean, n.lexical_p95,
     c.calls, c.ambiguous, c.input_tokens, c.output_tokens, c.cached_share, c.usd, c.unpriced
 FROM store.runs r
 LEFT JOIN (
@@ -138,9 +175,35 @@ LEFT JOIN (
         count(*) FILTER (status = 'accepted') AS accepted, count(*) FILTER (status = 'review') AS review,
         count(*) FILTER (status = 'rejected') AS rejected, count(*) FILTER (status = 'unscorable') AS unscorable,
         count(*) FILTER (status = 'dead') AS dead, count(*) FILTER (status = 'failed') AS failed,
-        max(made_at) AS finished_at
-    FROM store.outcomes GROUP BY run
+        count(*) FILTER (score IS NULL) AS unscored, max(made_at) AS finished_at
+    FROM store.outcomes
+    WHERE harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls')
+    GROUP BY run
 ) o ON o.run = r.run
+-- By the primary scorer alone: most others are read from the same replies.
+LEFT JOIN (
+    SELECT s.run, CAST(sum(s.n_asked) AS BIGINT) AS asked, CAST(sum(s.n_asked - s.n_read) AS BIGINT) AS missing
+    FROM store.scores s
+    JOIN store.outcomes o ON o.run = s.run AND o.label_id = s.label_id AND o.scorer = s.scorer
+    WHERE s.split = 'report' AND o.harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls')
+    GROUP BY s.run
+) s ON s.run = r.run
+LEFT JOIN store.null_plans p ON p.run = r.run
+-- Those of the primary scorer, which alone have a status. A null that could not be tested is no rejected one.
+LEFT JOIN (
+    SELECT run, count(*) AS nulls_done,
+        count(value) FILTER (kind = 'another feature') AS null_n,
+        avg(value) FILTER (kind = 'another feature') AS null_mean,
+        quantile_cont(value, 0.95) FILTER (kind = 'another feature') AS null_p95,
+        count(*) FILTER (kind = 'another feature' AND status = 'accepted')
+            / nullif(count(*) FILTER (kind = 'another feature' AND status IN ('accepted', 'review', 'rejected')), 0)
+            AS null_accepted,
+        count(value) FILTER (kind = 'empty') AS empty_n, avg(value) FILTER (kind = 'empty') AS empty_mean,
+        quantile_cont(value, 0.95) FILTER (kind = 'empty') AS empty_p95,
+        count(value) FILTER (kind = 'lexical') AS lexical_n, avg(value) FILTER (kind = 'lexical') AS lexical_mean,
+        quantile_cont(value, 0.95) FILTER (kind = 'lexical') AS lexical_p95
+    FROM store.nulls WHERE status IS NOT NULL GROUP BY run
+) n ON n.run = r.run
 -- The share of input read from the provider's cache, over calls that say so. What a lost call cost nobody knows.
 LEFT JOIN (
     SELECT run, count(*) FILTER (finish != 'ambiguous') AS calls, count(*) FILTER (finish = 'ambiguous') AS ambiguous,
@@ -149,3 +212,11 @@ LEFT JOIN (
         sum(usd) AS usd, count(*) FILTER (usd IS NULL AND finish != 'ambiguous') AS unpriced
     FROM store.calls GROUP BY run
 ) c ON c.run = r.run;
+
+-- One row a run and source of truth: how raw confidence maps to how often labels turned out right.
+CREATE OR REPLACE VIEW calibrations AS
+SELECT
+    run, source, CAST(details ->> '$.used' AS BOOLEAN) AS used, n, CAST(details ->> '$.n_right' AS INTEGER) AS n_right,
+    shares, rates, ece, CAST(details ->> '$.ece_raw' AS DOUBLE) AS ece_raw, details ->> '$.why_none' AS why_none, details,
+    made_at AS known_at
+FROM store.calibrations;

@@ -38,10 +38,12 @@ SMALL: dict[str, Any] = {
     "candidates": 2,
     "rounds": 1,
     "seed": 3,
+    "nulls": 0,
+    "stop_early": False,
 }
 """Parameters of a job of some seven calls a feature."""
 
-LOOKED_AT = ("outcomes", "labels", "scores", "q_values", "examples")
+LOOKED_AT = ("outcomes", "labels", "scores", "q_values", "examples", "nulls", "null_plans")
 """Tables that hold results."""
 
 
@@ -174,7 +176,8 @@ def results(workspace: Workspace) -> dict[str, list[str]]:
     def read(con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
         found = {}
         for table in LOOKED_AT:
-            columns = "* EXCLUDE (made_at)" if table in ("outcomes", "labels", "scores") else "*"
+            timed = ("outcomes", "labels", "scores", "nulls")
+            columns = "* EXCLUDE (made_at)" if table in timed else "*"
             cursor = con.execute(f"SELECT {columns} FROM store.{table}")
             names = [column[0] for column in cursor.description]
             found[table] = sorted(repr(dict(zip(names, row, strict=True))) for row in cursor.fetchall())

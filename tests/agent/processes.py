@@ -34,14 +34,11 @@ def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:
     """`exegete label` with the parameters of SMALL, against a server."""
     given = SMALL | {"llm": f"openai:m@{url}/v1"} | parameters
     known_to_be_able(workspace, f"openai:m@{url}/v1")
-    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    apart = {"--top", "--per-decile", "--quiet", "--hard"}  # only in a job file
-    pairs = zip(options[::2], options[1::2], strict=True)
+    apart = {"top", "per_decile", "quiet", "hard", "stop_early"}  # in a job file
     file = workspace.root.parent / "job.toml"
-    lines = [f"{name[2:].replace('-', '_')} = {value}" for name, value in pairs if name in apart]
-    file.write_text("\n".join(lines))
-    pairs = zip(options[::2], options[1::2], strict=True)
-    kept = [word for pair in pairs if pair[0] not in apart for word in pair]
+    file.write_text("".join(f"{name} = {str(given[name]).lower()}\n" for name in apart))
+    options = {name: value for name, value in given.items() if name not in apart}
+    kept = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return ["label", "--job", str(file), "--workspace", str(workspace.root), *kept]
 
 

@@ -49,8 +49,9 @@ def server() -> Iterator[ProviderServer]:
 def test_the_same_tables_in_a_few_waves(server: ProviderServer, workspace: Workspace, template: Path) -> None:
     """What each feature asks next goes together; every reply names its batch; results are those of calls."""
     llm = f"openai:m@{server.url}/v1"
-    report = run_job(workspace, llm=llm, features=FEATURES, name="night", batch=True)
-    assert report.left == 0
+    given = {"llm": llm, "features": FEATURES, "name": "night", "nulls": 10}
+    report = run_job(workspace, batch=True, **given)
+    assert (report.left, report.nulls_left) == (0, 0)
     assert all("batch" in entry for entry in server.ledger)
     batched = results(workspace)
     waves = wave_states(workspace.batches)
@@ -59,11 +60,14 @@ def test_the_same_tables_in_a_few_waves(server: ProviderServer, workspace: Works
     assert len(waves) < 12 < len(server.ledger)
     found = rows(workspace, "SELECT batch, count(*) AS n FROM calls GROUP BY batch")
     assert {row["batch"] for row in found} == {wave.id for wave in waves}
+    of_nulls = rows(workspace, "SELECT DISTINCT batch FROM calls WHERE stage = 'null'")
+    assert len(of_nulls) == 1, "all nulls are one wave"
     workspace.labels.unlink()
     for segment in workspace.journal.glob("*.jsonl*"):
         segment.unlink()
-    run_job(workspace, llm=llm, features=FEATURES, name="night")
+    run_job(workspace, **given)
     assert results(workspace) == batched
+    assert all(batched.values())
     assert set(batched) == set(LOOKED_AT)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exegete.agent.job import OUTAGE
+from exegete.agent.sitting import OUTAGE
 from exegete.datastore.workspace import Workspace
 from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
 from exegete.llm import Request

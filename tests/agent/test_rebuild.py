@@ -70,7 +70,7 @@ def decide(workspace: Workspace, feature: int, decision: Any, text: str | None) 
 
 @pytest.fixture(scope="module")
 def lived_in_once(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with two jobs, a part of a third, decisions, and a person's label."""
+    """A workspace with two jobs, a part of a third, one with nulls, decisions, and a person's label."""
     workspace = Workspace.open(shutil.copytree(template, tmp_path_factory.mktemp("lived") / "workspace"))
     with pytest.MonkeyPatch.context() as patch:
         run = Runner(workspace, patch)
@@ -80,6 +80,7 @@ def lived_in_once(template: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         score_own(workspace, 10, "mine")
         run(features=FEATURES, threshold=0.9)
         run(explainer="lexical", llm=None, limit=2)
+        run(explainer="lexical", llm=None, features="8,10", nulls=5)
     return workspace.root
 
 
@@ -100,7 +101,7 @@ def test_deleted(lived_in: Runner) -> None:
     rebuilt = rebuild(lived_in.workspace)
     assert everything(lived_in.workspace) == before
     assert (rebuilt.missing, rebuilt.before) == ([], None)
-    assert rebuilt.rows["outcomes"] == outcomes[0]["n"] == 10
+    assert rebuilt.rows["outcomes"] == outcomes[0]["n"] == 12
     assert rebuilt.rows == {table: len(some) for table, some in before.items()}
 
 
@@ -219,7 +220,7 @@ def test_without_its_evidence(lived_in: Runner) -> None:
         path.unlink()
     workspace.labels.unlink()
     rebuilt = rebuild(workspace)
-    assert len(rebuilt.missing) == 4
+    assert len(rebuilt.missing) == 5
     assert all("has no harvest" in said for said in rebuilt.missing)
     after = everything(workspace)
     assert all(after[table] == before[table] for table in ("calls", "runs", "reviews"))

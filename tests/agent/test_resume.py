@@ -142,6 +142,44 @@ def test_killed_during_a_flush(
     assert results(workspace) == results(uninterrupted)
 
 
+AT_THIRD_NULL = """
+import os, signal
+from exegete.agent import nulls
+real, left = nulls.NullScorer.score, 3
+async def dying(self, null):
+    global left
+    left -= 1
+    case = await real(self, null)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return case
+nulls.NullScorer.score = dying
+"""
+"""Run in the job's process: it dies with three nulls scored and none of them written."""
+
+
+@pytest.mark.slow
+def test_killed_in_the_null_phase(server: ProviderServer, workspace: Workspace, template: Path) -> None:
+    """Features are there with their q-values, the run says what is left, which alone is paid for later."""
+    given = {"llm": f"openai:m@{server.url}/v1", "name": "night", "nulls": 100, "candidates": 1, "rounds": 0}
+    other = Workspace.open(shutil.copytree(template, workspace.root.with_name("other")))
+    run_job(other, **given)
+    begin = len(server.ledger)
+    arguments = words(workspace, server.url, **{k: v for k, v in given.items() if k != "llm"}, concurrency=1)
+    with running(arguments, AT_THIRD_NULL) as job:
+        assert job.wait(LIMIT_S) == -signal.SIGKILL
+    settle(server)
+    known, found, whole = set(journalled(workspace)), results(workspace), results(other)
+    assert all(found[table] == whole[table] for table in whole if table != "nulls")
+    (said,) = rows(workspace, "SELECT nulls_wanted, coalesce(nulls_done, 0) AS done FROM runs")
+    assert (said["nulls_wanted"], said["done"]) == (6, 0)
+    position = len(server.ledger)
+    run_job(workspace, **given)
+    assert not known & set(billed(server, position))
+    check_the_bill(server, workspace, begin, 1)
+    assert results(workspace) == whole
+
+
 @pytest.mark.slow
 def test_interrupted_once_it_drains_and_twice_it_leaves(
     server: ProviderServer, workspace: Workspace, uninterrupted: Workspace

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ def labelled(done: Path, workspace: Workspace, cli: Cli) -> Cli:
     return cli
 
 
-def facts(ended: Ended) -> Any:
-    """What a command printed with --json: one line, and nothing on stderr."""
-    assert (ended.code, ended.err) == (0, "")
+def facts(ended: Ended, warned: str = "") -> Any:
+    """What a command printed with --json: one line, and nothing on stderr but what it had to warn of."""
+    assert ended.code == 0
+    assert warned in ended.err if warned else ended.err == ""
     assert ended.out.count("\n") == 1
     return json.loads(ended.out)
 
@@ -76,8 +78,27 @@ def test_label_for_people(cli: Cli) -> None:
     assert f'the word "{planted.WORD}"' in ended.out
     assert "run first: 10 features: " in ended.out
     assert "1 dead" in ended.out
+    said = chance_said(ended.out)
+    assert (said["n"], said["accepted"]) == ("8", "0")
+    assert float(said["p95"]) < 0.3
+    assert re.search(
+        r"\njudged on \d+ excerpts of the report split, none missing; 2 of 10 features", ended.out
+    )
+    assert chance_said(cli("status").out) == said
     again = cli("label", "--features", FEATURES, "--name", "first")
     assert "nothing was left to do: 10 features were labelled before" in again.out
+
+
+def chance_said(printed: str) -> dict[str, str]:
+    """The figures of the sentence on nulls of a job that asks no model."""
+    found = re.search(
+        r"chance: another feature's label reaches (?P<mean>-?\.\d\d) on average "
+        r"\(95% below (?P<p95>-?\.\d\d); (?P<accepted>\d+) of (?P<n>\d+) would have been accepted\), "
+        r"the empty label has no score\n",
+        printed,
+    )
+    assert found is not None, printed
+    return found.groupdict()
 
 
 def test_label_as_json(run: Runner, cli: Cli) -> None:
@@ -91,17 +112,21 @@ def test_label_as_json(run: Runner, cli: Cli) -> None:
         "scripted:function",
         "--features",
         "7-10",
+        "--no-stop-early",
         "--json",
     ]
-    first = facts(cli(*words, "--limit", 3))
+    circular = "scripted:function judges labels that it wrote itself"
+    first = facts(cli(*words, "--limit", 3), circular)
     assert (first["done"], first["before"], first["left"], first["interrupted"]) == (3, 0, 1, False)
     assert first["by_status"]["accepted"] == 2
     assert first["by_status"]["unscorable"] == 1
     assert first["spent"]["calls"] == len(run.llm.asked) > 0
     assert first["spent"]["input_tokens"] == sum(likely_tokens(asked) for asked in run.llm.asked)
-    second = facts(cli(*words))
+    assert (first["independence"], first["nulls_left"]) == ("same model", 0)
+    assert (first["chance"]["attempted"], first["chance"]["nulls_wanted"]) == (3, None)
+    second = facts(cli(*words), circular)
     assert (second["run"], second["done"], second["before"], second["left"]) == (first["run"], 1, 3, 0)
-    other = facts(cli(*words, "--name", "other", "--threshold", "0.4"))
+    other = facts(cli(*words, "--name", "other", "--threshold", "0.4"), circular)
     assert other["spent"]["calls"] == 0
     assert other["spent"]["from_journal"] == len(run.llm.asked)
 
@@ -294,7 +319,9 @@ def test_demo(cli: Cli, template: Path, tmp_path: Path, monkeypatch: pytest.Monk
     (line,) = (line for line in ended.out.splitlines() if line.startswith("  ask"))
     question = line.split('"')[1]
     assert "-w here" in line
-    accepted = sum(" accepted" in row for row in ended.out.splitlines() if not row.startswith("run "))
+    accepted = sum(
+        " accepted" in row for row in ended.out.splitlines() if not row.startswith(("run ", "chance: "))
+    )
     assert f"({accepted} rows)" in cli("sql", "-w", "here", question).out
     assert cli("review", "-w", "here").code == 0
     again = cli("demo", "-w", "here")

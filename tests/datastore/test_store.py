@@ -16,7 +16,19 @@ from tests.datastore.stores import call, keys
 
 STEPS = len(list((Path(store_module.__file__).parent / "schema").glob("[0-9]*.sql")))
 """This version's schema."""
-VIEWS = {"labels", "features", "outcomes", "scores", "examples", "calls", "reviews", "runs"}
+VIEWS = {
+    "labels",
+    "features",
+    "outcomes",
+    "scores",
+    "examples",
+    "calls",
+    "reviews",
+    "runs",
+    "nulls",
+    "calibrations",
+    "controls",
+}
 
 
 def test_from_nothing(path: Path) -> None:

@@ -12,7 +12,21 @@ from exegete.datastore.query import query
 from exegete.datastore.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
-VIEWS = ("labels", "outcomes", "scores", "examples", "features", "calls", "reviews", "runs")
+VIEWS = (
+    *(
+        "labels",
+        "outcomes",
+        "scores",
+        "nulls",
+        "controls",
+        "examples",
+        "features",
+        "calls",
+        "reviews",
+        "runs",
+        "calibrations",
+    ),
+)
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.S)
 NOON = datetime(2026, 1, 1, 12)
 
@@ -125,6 +139,27 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "q_value": 0.01,
                 }
                 for i, *_ in scores
+            ],
+            "nulls": [
+                {
+                    **feature,
+                    "run": "night",
+                    "feature_index": 33,
+                    "kind": "another feature",
+                    "text": "the import 34",
+                    "of_index": 34,
+                    "of_polarity": "+",
+                    "scorer": "simulation@1",
+                    "value": 0.1,
+                    "low": 0.0,
+                    "high": 0.2,
+                    "p_value": 0.1,
+                    "n_asked": 60,
+                    "n_read": 60,
+                    "why_none": None,
+                    "status": "rejected",
+                    "made_at": NOON,
+                }
             ],
             "examples": [
                 {

@@ -7,13 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from exegete.agent.spec import JobSpec, read_spec
+from exegete.cli.chance import (
+    chance_in_words,
+    chance_of,
+    independence_of,
+    judged_in_words,
+    nulls_left_in_words,
+    saved_in_words,
+)
 from exegete.cli.dry_run import show_forecast
 from exegete.cli.logs import open_log
 from exegete.cli.options import (
@@ -30,6 +38,9 @@ from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.llm.meter import Spent
 
+if TYPE_CHECKING:
+    from exegete.report.judged import Judged
+
 SHOWN = 12
 
 
@@ -38,22 +49,39 @@ def label(
     name: Annotated[str | None, typer.Option(help="What the run is called.")] = None,
     harvest: HarvestOption = None,
     explainer: Annotated[
-        str | None, typer.Option(help="lexical (no LLM; default), highlight, token-activation, imported.")
+        str | None,
+        typer.Option(help="lexical (no LLM; default), clustered, highlight, token-activation, imported."),
     ] = None,
-    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM), sparse.")] = None,
+    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM), sparse, logprob.")] = None,
     llm: Annotated[
         str | None, typer.Option(help="openai:NAME, openai:NAME@URL, anthropic:NAME, scripted:FILE.")
     ] = None,
     explainer_llm: Annotated[str | None, typer.Option(help="Another model for the explainer.")] = None,
     simulator_llm: Annotated[str | None, typer.Option(help="Another model for the simulator.")] = None,
     scorers: Annotated[
-        str | None, typer.Option(help="Comma-separated; the first decides. Default simulation,detection.")
+        str | None,
+        typer.Option(
+            help="Comma-separated; the first decides: simulation,detection (default), fuzzing, "
+            "discrimination; beside one of them: embedding, intruder."
+        ),
     ] = None,
     features: Annotated[str | None, typer.Option(help="Indices such as 0-511; default: all.")] = None,
     candidates: Annotated[int | None, typer.Option(help="Labels a proposal. Default 3.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Revisions at most. Default 2.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to be accepted. Default 0.5.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
+    nulls: Annotated[
+        int | None, typer.Option(help="Features also scored with labels not theirs: chance. Default 100.")
+    ] = None,
+    stop_early: Annotated[
+        bool | None, typer.Option(help="End scoring once it is clear of the threshold. Default: if it costs.")
+    ] = None,
+    with_controls: Annotated[
+        int | None, typer.Option(help="Planted features mixed in, and reported apart. Default 0.")
+    ] = None,
+    sentence_model: Annotated[
+        str | None, typer.Option(help="sentence-transformers model of the scorer embedding.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many features; resumable.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Features in flight at once. Default 16.")] = None,
     budget: Annotated[
@@ -91,6 +119,10 @@ def label(
         "rounds": rounds,
         "threshold": threshold,
         "seed": seed,
+        "nulls": nulls,
+        "stop_early": stop_early,
+        "with_controls": with_controls,
+        "sentence_model": sentence_model,
         "limit": limit,
         "concurrency": concurrency,
         "budget": budget,
@@ -111,21 +143,29 @@ def label(
 def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = SHOWN) -> int:
     """Run a job with a progress bar and say how it ended; the exit code."""
     from exegete.agent.job import Job  # langgraph takes a second to import
+    from exegete.report.mixed import counts_in_words, counts_of
 
     with job_bar() as on_progress:
         report = asyncio.run(Job(space, spec, on_progress).run())
-    p = report.progress
+    p, store = report.progress, Store(space.labels)
+    chance = chance_of(store, report.run)
+    planted = _planted(space, spec, report.run) if spec.with_controls else None
     if json:
         spent = {name: getattr(p.spent, name) for name in p.spent.__slots__}
         facts = {
             "run": report.run,
-            "done": p.done,
+            "done": p.done - p.planted,
             "before": p.before,
             "left": report.left,
+            "nulls_left": report.nulls_left,
             "interrupted": report.interrupted,
             "by_status": {s: p.by_status[s] for s in STATUSES},
             "spent": spent,
+            "chance": chance,
+            "independence": independence_of(store, report.run),
         }
+        if planted is not None:
+            facts["controls"] = counts_of(planted)
         out.print(to_json(facts), soft_wrap=True)
     else:
         show_run(space, report.run, shown)
@@ -133,9 +173,22 @@ def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = 
             out.print(spent_in_words(p.spent), soft_wrap=True)
         if p.before and not p.done:
             out.print(f"nothing was left to do: {p.before:,} features were labelled before")
+        saved = saved_in_words(store, report.run)
+        for line in (judged_in_words(chance), saved, chance_in_words(chance), nulls_left_in_words(chance)):
+            if line is not None:
+                out.print(line, soft_wrap=True)
+        if planted is not None:
+            out.print(counts_in_words(planted), soft_wrap=True)
         if report.left:
             out.print(f"{report.left:,} features are left: run the same command to go on")
     return 130 if report.interrupted else 0
+
+
+def _planted(space: Workspace, spec: JobSpec, run: str) -> list[Judged]:
+    """What became of a run's planted features."""
+    from exegete.report.mixed import judge_mixed
+
+    return asyncio.run(judge_mixed(space, spec, run))
 
 
 def show_run(space: Workspace, run: str, shown: int) -> None:
@@ -199,6 +252,8 @@ def job_bar() -> Iterator[Callable[[Any], None]]:
             if used.usd and not used.unpriced:
                 spent += f"${used.usd:.2f}  "
             rate = f"{speed:.1f}/s" if speed else ""
-            bar.update(task, total=p.total, completed=p.done, rate=rate, spent=spent, counts=counts)
+            total, done = (p.nulls, p.nulls_done) if p.nulls else (p.total, p.done)
+            what = "nulls  " if p.nulls else ""
+            bar.update(task, total=total, completed=done, rate=rate, spent=what + spent, counts=counts)
 
         yield on_progress

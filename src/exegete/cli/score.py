@@ -29,9 +29,11 @@ def score(
         str, typer.Option(help="report (each look is counted) or refine (look as often as you like).")
     ] = "report",
     harvest: HarvestOption = None,
-    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM; default), sparse.")] = None,
+    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM; default), sparse, logprob.")] = None,
     llm: Annotated[str | None, typer.Option(help="Model, for a simulator that needs one.")] = None,
-    scorers: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
+    scorers: Annotated[
+        str | None, typer.Option(help="Comma-separated, such as simulation,fuzzing; the first decides.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to be accepted. Default 0.5.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

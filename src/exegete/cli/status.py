@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from exegete.cli.chance import chance_in_words, judged_in_words, nulls_left_in_words
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from exegete.cli.show import STYLES, cell, out, plain_table, safe, to_json
 from exegete.datastore.evidence_writer import read_manifest
@@ -74,6 +75,9 @@ def _show_run(run: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> Non
     line = Text(f"run {safe(run['run'])}: {run['attempted'] or 0:,} features")
     out.print(line + Text(": ") + Text(", ").join(counts) if counts else line, soft_wrap=True)
     out.print(f"  started {cell(run['started_at'])}, last result {cell(run['finished_at'])} UTC", style="dim")
+    for said in (judged_in_words(run), chance_in_words(run), nulls_left_in_words(run)):
+        if said is not None:
+            out.print(f"  {said}", soft_wrap=True)
     for row in calls:
         out.print(f"  {safe(row['model'])}: {_asked(row)}", soft_wrap=True)
         states = [f"{row[state]:,} {words}" for state, words in _STATES.items() if row[state]]
