@@ -9,7 +9,20 @@ import sys
 
 import typer
 
-from exegete.cli import demo, doctor, harvest, importing, label, logs, merge, review, score, sql, status
+from exegete.cli import (
+    controls,
+    demo,
+    doctor,
+    harvest,
+    importing,
+    label,
+    logs,
+    merge,
+    review,
+    score,
+    sql,
+    status,
+)
 from exegete.cli.show import complain
 from exegete.errors import ExegeteError
 
@@ -30,6 +43,7 @@ app.command("merge")(merge.merge_command)
 app.add_typer(importing.app, name="import")
 app.command("label")(label.label)
 app.command("score")(score.score)
+app.command("controls")(controls.controls)
 app.command("sql")(sql.sql)
 app.command("status")(status.status)
 app.add_typer(review.app, name="review")
