@@ -303,7 +303,7 @@ def test_directions(tensor: str, tmp_path: Path) -> None:
     torch.testing.assert_close(value, torch.tensor([expected[t][f] for t, f in where]))
     rows = dictionary.decode_rows(torch.tensor([1]))
     assert rows is not None
-    v = w["probe"][1]
+    v = torch.as_tensor(w["probe"][1])
     torch.testing.assert_close(rows, (v / (v @ v))[None])  # adding one raises the product by 1
 
 
