@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import duckdb
@@ -18,12 +18,15 @@ from exegete.agent.confidence import map_confidence
 from exegete.agent.nulls import NullCase
 from exegete.agent.rows import Case, Tables, call_row, case_rows, null_rows
 from exegete.agent.twins import twins
+from exegete.datastore.memory import give_back
 from exegete.datastore.store import Store, insert_rows
 from exegete.errors import WorkspaceBusy
 from exegete.llm import Journal
 from exegete.scorers.multiplicity import q_values
 
 FLUSH_EVERY_S = 1.5
+_GIVE_BACK_EVERY = 20
+"""Flushes."""
 _CALLS_AT_ONCE = 10_000
 """Entries of the journal read at a time: a sitting begins with all of them."""
 T = TypeVar("T")
@@ -69,11 +72,13 @@ class Recorder:
         return len(self._waiting)
 
     async def flush_regularly(self) -> None:
-        """Flush every second or so, until cancelled."""
-        while True:
+        """Flush every second or so, until cancelled; and now and then give freed memory back."""
+        for turn in count(1):
             await asyncio.sleep(FLUSH_EVERY_S)
             with contextlib.suppress(WorkspaceBusy):
                 await self.flush()
+            if turn % _GIVE_BACK_EVERY == 0:
+                await asyncio.to_thread(give_back)
 
     async def flush(self) -> None:
         """Write what waits.

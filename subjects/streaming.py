@@ -24,6 +24,7 @@ import numpy as np
 from exegete.datastore.evidence_writer import Slot
 from exegete.datastore.keeper import Keeper
 from exegete.datastore.keeper_state import absorb_state, slots_of
+from exegete.datastore.memory import give_back
 from exegete.datastore.records import Floats, Polarity
 from exegete.datastore.shards import agree_thresholds, keeper_for, read_thresholds
 from exegete.subjects.checkpoint import Checkpoints
@@ -103,6 +104,7 @@ class Pass:
         for item in self._read(self.shard, start):
             if isinstance(item, Place):
                 share = item.share
+                give_back()
                 if self.checkpoints.due:
                     self.checkpoints.write(item, [(s.slots, s.keeper) for s in self.strands])
                 continue
