@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from exegete.llm.rates import Rates
@@ -28,7 +29,7 @@ class Message:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One call, complete: two equal requests ask for the same thing."""
 
@@ -52,7 +53,7 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What the call is for ("run", "feature", "purpose"): recorded beside it, not part of its key."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 of the canonical request: equal requests have equal keys, on every machine."""
         facts: dict[str, Any] = {

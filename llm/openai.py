@@ -15,6 +15,7 @@ from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
+from exegete.llm.openai_clients import Clients
 from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
 from exegete.llm.schema import name_of, strict, with_schema_in_words
 from exegete.llm.wire import (
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import openai
 
 OFFICIAL = "https://api.openai.com/v1"
+CHAT = "/chat/completions"
+RESPONSES = "/responses"
 TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
 KEY = "OPENAI_API_KEY"
@@ -66,6 +69,7 @@ class OpenAI:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
+        self._clients = Clients(self._client)
         self._slots = SlotReader(name, self._client, timeout_s)
 
     async def complete(self, request: Request) -> Reply:
@@ -88,7 +92,7 @@ class OpenAI:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.close()
+        await self._clients.close()
 
     async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request with further parameters as they are on the wire, and return the body as it came.
@@ -98,10 +102,9 @@ class OpenAI:
         Raises:
             CallFailed: there was no response, or an error response.
         """
-        api = self._client.chat.completions if self.name.url else self._client.responses
-        make = chat_body if self.name.url else response_body
+        make, path = (chat_body, CHAT) if self.name.url else (response_body, RESPONSES)
         asked = make(self.name.name, request, self._downgrades.refused & {"max_tokens"})
-        call = api.with_raw_response.create(**asked, extra_body=dict(more))
+        call = self._clients.post(path, asked | dict(more))
         return (await body_of(str(self.name), call, self._timeout_s))[0]
 
     def read(self, body: Mapping[str, Any]) -> Reply:
@@ -134,14 +137,14 @@ class OpenAI:
     async def _chat(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One chat completion."""
         asked = chat_body(self.name.name, request, left_out)
-        call = self._client.chat.completions.with_raw_response.create(**asked)
+        call = self._clients.post(CHAT, asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
         return replace(read_chat(body, str(self.name)), rates=rates)
 
     async def _respond(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One call of the Responses API."""
         asked = response_body(self.name.name, request, left_out)
-        call = self._client.responses.with_raw_response.create(**asked)
+        call = self._clients.post(RESPONSES, asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
         return replace(read_response(body, str(self.name)), rates=rates)
 
