@@ -35,6 +35,8 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.sql
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.stopping
+	$(BIN)/python -m benchmarks.controls
 
 # torch comes first, so that nothing else decides which build it is. On Linux pip's own index gives one with
 # CUDA; TORCH='--index-url URL' takes another.

@@ -5,7 +5,8 @@
 1. GPT-2-small's shape with random weights, the residual stream after layer 6, contexts of 128 tokens, a
    top-32 autoencoder of 16,384 latents with random weights; and the neurons of layer 3 of all-MiniLM-L6-v2.
    The same text three ways, in turns: the forward pass up to the site and the encoder alone; the whole
-   harvest; and the whole model with every activation stored, as tools do that sort them afterwards.
+   harvest; and one pass of the whole model, GPT-2's with its language-model head, with every activation of
+   the dictionary stored, as tools do that sort them afterwards.
 2. Reading the evidence of that harvest: all features in order, and one alone in a file just opened.
 3. --memory: peak memory of a harvest of a very small model at 1 and at 10 million tokens.
 4. --latents: peak memory of a keeper of 131,072 latents, against the formula in datastore/keeper.py.
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -33,6 +34,8 @@ from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import Plan
 from exegete.subjects import harvest as harvesting
+from exegete.subjects.capture import hooked
+from exegete.subjects.causal import open_causal
 from exegete.subjects.corpora import StdlibDocs
 from exegete.subjects.dictionaries import Dictionary, Neurons
 from exegete.subjects.harvest import harvest
@@ -50,8 +53,8 @@ class Case:
     subject: HuggingFaceSubject
     spec: HarvestSpec
     dictionary: Dictionary
-    whole: Callable[[list[Any]], None]
-    """Run the whole model on a batch of token ids."""
+    whole: Callable[[list[Any]], Any]
+    """Run the whole model once on token ids; what passed at the site, (contexts, longest, width)."""
 
 
 class TopK:
@@ -86,22 +89,29 @@ def gpt2(folder: Path) -> Case:
     GPT2Model(GPT2Config()).save_pretrained(folder)
     byte_level().save_pretrained(folder)
     subject = open_subject(str(folder), "cpu")
-    return _case(subject, HarvestSpec("blocks.6.hook_resid_post", dictionary="topk"), TopK(768))
+    causal = open_causal(str(folder), "cpu")
+    site = causal.reader.site("blocks.6.hook_resid_post")
+
+    def whole(ids: list[Any]) -> Any:
+        passed: list[Any] = []
+        handle = hooked(causal.module(site), site, passed.append)
+        causal.logits(ids)
+        handle.remove()
+        return passed[0]
+
+    spec = HarvestSpec("blocks.6.hook_resid_post", dictionary="topk")
+    return Case(subject, spec, cast("Dictionary", TopK(768)), whole)
 
 
 def minilm() -> Case:
     """Layer 3 of the embedded default."""
     subject = open_subject("all-MiniLM-L6-v2", "cpu")
-    return _case(subject, HarvestSpec("encoder.layer.3.intermediate"), Neurons(1536))
+    spec = HarvestSpec("encoder.layer.3.intermediate")
 
+    def whole(ids: list[Any]) -> Any:
+        return subject.activations_at([spec.site, "encoder.layer.5"], ids)[spec.site]
 
-def _case(subject: HuggingFaceSubject, spec: HarvestSpec, dictionary: Any) -> Case:
-    last = {"gpt2": "h.11", "bert": "encoder.layer.5"}[subject._model.config.model_type]
-
-    def whole(ids: list[Any]) -> None:
-        subject.activations(last, ids)
-
-    return Case(subject, spec, dictionary, whole)
+    return Case(subject, spec, Neurons(1536), whole)
 
 
 def forward_and_encode(case: Case, read: list[Batch]) -> None:
@@ -124,9 +134,7 @@ def store_everything(case: Case, read: list[Batch]) -> None:
     """The whole model, and every activation of every feature kept in memory (of a dense one, above 0)."""
     kept: list[Any] = []
     for batch in read:
-        ids = [context.token_ids for context in batch]
-        acts_BTD = case.subject.activations(case.spec.site, ids)
-        case.whole(ids)
+        acts_BTD = case.whole([context.token_ids for context in batch])
         acts_ND = acts_BTD.reshape(-1, acts_BTD.shape[-1])
         kept.append(case.dictionary.fire(acts_ND))
 

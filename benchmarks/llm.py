@@ -11,8 +11,8 @@
    the same in all calls of a stage's prompt; *cached* is what a provider that kept every prefix (the system
    part, and the excerpts after it) would have served from its cache.
 
-Settings: `one pass` proposes one label, tries and examines it; `defaults` has three candidates and two
-revisions, which every second of the features takes.
+Settings: `one pass` proposes one label, tries it, and examines it on all excerpts, without nulls; `defaults` has
+three candidates, two revisions, which every second of the features takes, early stopping, and nulls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks.llm_features import write_features
 from benchmarks.llm_server import serving
 
 SETTINGS: Mapping[str, Mapping[str, int]] = {
-    "one pass": {"candidates": 1, "rounds": 0},
+    "one pass": {"candidates": 1, "rounds": 0, "nulls": 0, "stop_early": False},
     "defaults": {"candidates": 3, "rounds": 2},
 }
 FEATURES, CONTEXTS = 2048, 8000
@@ -46,7 +46,7 @@ AT_ONCE = 200
 DELAYED = {1: 4, 16: 64, 64: 256, 512: 1024}
 """Features of a row with delay, by concurrency."""
 WARM_UP = 16
-STAGES = "propose", "trial", "revise", "report"
+STAGES = "propose", "trial", "revise", "report", "null"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def tokens(labels: Path) -> list[dict[str, Any]]:
     )
     by_rounds = (
         f"SELECT 'all, ' || rounds || ' tried' AS part, {sums}, any_value(judged) / n AS judgements, n "
-        f"FROM ({calls}) JOIN (SELECT rounds, count(*) AS n FROM outcomes GROUP BY rounds) USING (rounds) "
+        f"FROM ({calls} WHERE stage != 'null') "
+        "JOIN (SELECT rounds, count(*) AS n FROM outcomes GROUP BY rounds) USING (rounds) "
         f"JOIN ({judged}) USING (rounds) GROUP BY rounds, n"
     )
     rows = sorted(store.read(by_stage), key=lambda row: STAGES.index(row["part"]))
