@@ -11,8 +11,8 @@
    the same in all calls of a stage's prompt; *cached* is what a provider that kept every prefix (the system
    part, and the excerpts after it) would have served from its cache.
 
-Settings: `one pass` proposes one label, tries it, and examines it on all excerpts, without nulls; `defaults` has
-three candidates, two revisions, which every second of the features takes, early stopping, and nulls.
+Settings: `one pass` proposes one label, tries it, and examines it on all excerpts, without nulls; `defaults`
+has three candidates, two revisions, which every second of the features takes, early stopping, and nulls.
 """
 
 from __future__ import annotations
