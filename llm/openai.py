@@ -15,7 +15,7 @@ from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
-from exegete.llm.openai_clients import Clients
+from exegete.llm.openai_clients import Clients, limits
 from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
 from exegete.llm.schema import name_of, strict, with_schema_in_words
 from exegete.llm.wire import (
@@ -159,6 +159,7 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=name.url or official_url,
         max_retries=0,
         timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+        http_client=openai.DefaultAsyncHttpxClient(limits=limits()),
     )
 
 

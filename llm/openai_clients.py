@@ -26,6 +26,23 @@ class Raw:
     http_response: httpx2.Response
 
 
+def limits() -> httpx2.Limits:
+    """A connection that was idle for four seconds is not used again.
+
+    Many servers (uvicorn, and with it vLLM) close one after five, which is the SDK's own limit too: a request
+    that is sent at that moment is lost, and nobody can say whether it was answered.
+    """
+    import httpx2
+    import openai
+
+    usual = openai.DEFAULT_CONNECTION_LIMITS
+    return httpx2.Limits(
+        max_connections=usual.max_connections,
+        max_keepalive_connections=usual.max_keepalive_connections,
+        keepalive_expiry=4.0,
+    )
+
+
 class Clients:
     """As many clients of one server as there were calls at once."""
 
@@ -67,7 +84,7 @@ class Clients:
         """One more client, with a connection of its own."""
         import openai
 
-        connections = openai.DefaultAsyncHttpxClient(verify=self._certificates)
+        connections = openai.DefaultAsyncHttpxClient(verify=self._certificates, limits=limits())
         self._all.append(self._all[0].with_options(http_client=connections))
         return self._all[-1]
 

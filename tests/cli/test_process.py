@@ -171,7 +171,9 @@ def test_a_full_disk(
         assert results(workspace) == undisturbed
     else:
         assert (code, out) == (1, "")
-        _, _, err = err.rpartition("of another family\n")  # who judges whom is said before anything is done
+        # Who judges whom is said before anything is done; a busy machine may lose a connection besides.
+        _, _, err = err.rpartition("of another family\n")
+        err = re.sub(r"exegete: [^\n]+, and billed, all the same\n", "", err)
         assert re.fullmatch(
             r"exegete: [^\n]+File too large[^\n]+run the (same )?command again[^\n]+\n", err
         ), err
