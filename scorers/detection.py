@@ -29,7 +29,7 @@ from exegete.scorers.classification import (
 from exegete.scorers.missing import accuracy_bounds
 from exegete.scorers.reading import ACTIVATING, PREDICTED, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, percentile_interval, share_at_least
-from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.simulators.simulator import Simulator
 
 
@@ -91,18 +91,7 @@ class DetectionScorer:
     def score_reading(self, reading: Reading) -> Score:
         """Score a simulation that has been read."""
         if reading.why_none is not None:
-            return Score(
-                scorer=self.name,
-                split=self.split,
-                value=None,
-                low=None,
-                high=None,
-                chance=None,
-                p_value=None,
-                n_asked=reading.n_asked,
-                n_read=reading.n_read,
-                why_none=reading.why_none,
-            )
+            return unscored(self, reading.n_asked, reading.n_read, reading.why_none)
         judged = judge(reading)
         value = balanced_accuracy(judged)
         draws = balanced_accuracy_draws(judged, self.seed, self.n_boot)

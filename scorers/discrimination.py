@@ -28,7 +28,7 @@ from exegete.scorers.classification import (
 from exegete.scorers.detection import judge
 from exegete.scorers.reading import MIN_A_SIDE, Reading, read
 from exegete.scorers.resampling import compare, percentile_interval, share_at_least
-from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.simulators.simulator import Simulator
 
 
@@ -118,17 +118,8 @@ class DiscriminationScorer:
         )
 
     def _none(self, why: str, reading: Reading | None = None) -> Score:
-        return Score(
-            scorer=self.name,
-            split=self.split,
-            value=None,
-            low=None,
-            high=None,
-            chance=None,
-            p_value=None,
-            n_asked=0 if reading is None else reading.n_asked,
-            n_read=0 if reading is None else reading.n_read,
-            why_none=why,
+        return unscored(
+            self, 0 if reading is None else reading.n_asked, 0 if reading is None else reading.n_read, why
         )
 
 

@@ -21,7 +21,7 @@ from exegete.scorers.classification import Judgements, auroc, average_precision
 from exegete.scorers.drawing import auroc_draws, dealt_aurocs
 from exegete.scorers.reading import MIN_A_SIDE
 from exegete.scorers.resampling import compare, percentile_interval, permutations, share_at_least
-from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.scorers.statistics import Array
 from exegete.subjects.sentences import Sentences
 
@@ -112,18 +112,7 @@ class EmbeddingScorer:
         return np.asarray(cosines.max(1), dtype=np.float64)
 
     def _none(self, evidence: Evidence, why: str) -> Score:
-        return Score(
-            scorer=self.name,
-            split=self.split,
-            value=None,
-            low=None,
-            high=None,
-            chance=None,
-            p_value=None,
-            n_asked=len(evidence.excerpts),
-            n_read=len(evidence.excerpts),
-            why_none=why,
-        )
+        return unscored(self, len(evidence.excerpts), len(evidence.excerpts), why)
 
 
 def _why_none(label: Label, evidence: Evidence) -> str | None:

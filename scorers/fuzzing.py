@@ -35,7 +35,7 @@ from exegete.scorers.marking import Marked, marks_of, substitutes
 from exegete.scorers.missing import accuracy_bounds
 from exegete.scorers.reading import ACTIVATING, MIN_A_SIDE, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, percentile_interval, permutations, share_at_least
-from exegete.scorers.scorer import refuse_other_splits
+from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.scorers.statistics import Array
 from exegete.simulators.simulator import Simulator
 
@@ -155,18 +155,7 @@ class FuzzingScorer:
         )
 
     def _none(self, reading: Reading, why: str) -> Score:
-        return Score(
-            scorer=self.name,
-            split=self.split,
-            value=None,
-            low=None,
-            high=None,
-            chance=None,
-            p_value=None,
-            n_asked=reading.n_asked,
-            n_read=reading.n_read,
-            why_none=why,
-        )
+        return unscored(self, reading.n_asked, reading.n_read, why)
 
 
 def items_of(reading: Reading, seed: int) -> list[Item]:

@@ -42,3 +42,26 @@ def refuse_other_splits(scorer: Scorer, evidence: Evidence) -> None:
             f"scorer {scorer.name} takes evidence of the {scorer.split} split and was handed the "
             f"{evidence.split} split of feature {evidence.feature}: this is a bug in what called it"
         )
+
+
+def unscored(scorer: Scorer, n_asked: int, n_read: int, why: str) -> Score:
+    """A score without a value.
+
+    Args:
+        scorer: whose it would be.
+        n_asked: excerpts (or rounds) it asked about.
+        n_read: of them, those whose reply could be read.
+        why: why it has no value.
+    """
+    return Score(
+        scorer=scorer.name,
+        split=scorer.split,
+        value=None,
+        low=None,
+        high=None,
+        chance=None,
+        p_value=None,
+        n_asked=n_asked,
+        n_read=n_read,
+        why_none=why,
+    )
