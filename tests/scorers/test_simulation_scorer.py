@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from exegete.datastore.records import Evidence, Excerpt, Floats, Score
+from exegete.datastore.records import Context, Evidence, Excerpt, Floats, Score
 from exegete.errors import LeakageError
 from exegete.scorers.simulation import SimulationScorer
+from exegete.scorers.stopping import Looks
+from exegete.simulators.simulator import Simulation
 from tests.scorers.scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 
 
@@ -47,6 +49,40 @@ def test_values_are_scipys() -> None:
     assert {name: found.details[name] for name in expected} == pytest.approx(expected, abs=1e-9)
     assert found.details["r2"] == pytest.approx(found.value**2)
     assert found.details["n_words"] == sum(len(e.activations) for e in shown.excerpts)
+
+
+class Doubtful(FakeSimulator):
+    """Tells a missing mass of every context but the first of a call."""
+
+    async def simulate(self, label: str, contexts: Sequence[Context]) -> Simulation:
+        plain = await super().simulate(label, contexts)
+        return replace(plain, missing_mass=(None, *(mass_of(c) for c in contexts[1:])))
+
+
+def mass_of(context: Context) -> float:
+    """Some share of probability, a context's own."""
+    return context.id % 7 / 10
+
+
+def test_missing_mass_is_kept() -> None:
+    """Its mean over the contexts it is known of, read at once or look by look; None where nobody tells it."""
+    shown = evidence()
+    doubtful = Doubtful(shown, noisy(3))
+    scorer = SimulationScorer(doubtful, "report", 0.5, 0, 200, 0)
+    asked: list[Context] = []
+    plain = doubtful.simulate
+
+    async def noting(label: str, contexts: Sequence[Context]) -> Simulation:
+        asked.extend(contexts[1:])
+        return await plain(label, contexts)
+
+    doubtful.simulate = noting  # type: ignore[method-assign]
+    found = asyncio.run(scorer.score(LABEL, shown))
+    assert found.details["missing_mass"] == pytest.approx(np.mean([mass_of(c) for c in asked]))
+    asked.clear()
+    (found,) = asyncio.run(Looks(doubtful, [scorer], 0.5, 0).score(LABEL, shown))
+    assert found.details["missing_mass"] == pytest.approx(np.mean([mass_of(c) for c in asked]))
+    assert score(shown, noisy(3)).details["missing_mass"] is None
 
 
 def test_deciles_are_scipys() -> None:
