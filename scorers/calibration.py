@@ -158,12 +158,13 @@ def reliability(confidence: Values, right: Truths, n_bins: int = 10) -> list[Bin
         own = place == i
         n, k = int(own.sum()), int(truth[own].sum())
         tail = (1 - LEVEL) / 2
+        held = values[own]
         bins.append(
             Bin(
                 low=float(edges[i]),
                 high=float(edges[i + 1]),
                 n=n,
-                mean_confidence=float(values[own].mean()),
+                mean_confidence=float(held.mean().clip(held.min(), held.max())),  # rounding can leave the bin
                 rate=k / n,
                 rate_low=0.0 if k == 0 else float(betaincinv(k + 0.5, n - k + 0.5, tail)),
                 rate_high=1.0 if k == n else float(betaincinv(k + 0.5, n - k + 0.5, 1 - tail)),

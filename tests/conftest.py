@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A busy machine is slow, not wrong.
-settings.register_profile("exegete", deadline=None)
+# A busy machine is slow, not wrong. The same examples every time, so that a change that fails is to blame for it;
+# `--hypothesis-profile=explore` draws others (what it finds becomes an @example).
+settings.register_profile("exegete", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=300)
 settings.load_profile("exegete")
 
 # Before anything imports the libraries that read them.
