@@ -68,6 +68,18 @@ class JobSpec(BaseModel):
     """Planted features of known truth mixed in, and reported apart."""
     sentence_model: str | None = None
     """Name or folder of a sentence-transformers model; None: the one that needs no hub."""
+    falsify: bool = False
+    """Have labels tested on the subject before each revision."""
+    tests: int = Field(8, ge=2, le=50)
+    """Tests a round of falsification writes."""
+    output: bool = False
+    """Measure what features do as well: the tokens they write, ablation, steering, and a label of that."""
+    case_budget: int | None = Field(None, ge=1)
+    """Input and output tokens a feature may take before its label is frozen."""
+    subject: str | None = None
+    """Where the subject is loaded from now; None: where the harvest found it."""
+    device: str | None = None
+    """Where the subject runs; None: the GPU if there is one."""
     limit: int | None = Field(None, ge=1)
     """Stop after this many features; the run can be gone on with."""
     concurrency: int = Field(16, ge=1, le=1024)
@@ -122,7 +134,18 @@ class JobSpec(BaseModel):
         return self.model_dump(mode="json", exclude=_OPERATIONAL) | resolved
 
 
-_OPERATIONAL = {"name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"}
+_OPERATIONAL = {
+    "name",
+    "limit",
+    "concurrency",
+    "budget",
+    "budget_tokens",
+    "prices",
+    "batch",
+    "until",
+    "subject",
+    "device",
+}
 """What says only how a run is called, how much of it is done now, and what that may cost."""
 
 

@@ -3,6 +3,7 @@
 All are frozen. Arrays in them are float32 and must not be written to.
 
     FeatureId ── Evidence ── Excerpt ── Context        what was observed
+    Label ── Prediction ── Experiment                  what was tried on the subject
     Label ── Score ── Verdict ── Review                what was said about it
 """
 
@@ -25,6 +26,16 @@ SPLITS: tuple[Split, ...] = ("explain", "refine", "report")
 
 Status = Literal["accepted", "review", "rejected", "unscorable", "dead", "failed"]
 STATUSES: tuple[Status, ...] = ("accepted", "review", "rejected", "unscorable", "dead", "failed")
+
+Side = Literal["input", "output"]
+"""What a label is about: what makes a feature fire, or what the feature does."""
+
+PredictionKind = Literal[
+    "fires", "silent", "minimal pair", "near miss", "without the key token", "key token elsewhere"
+]
+"""How a label is tested: a text that should fire or stay silent; one of two texts that differ in what
+counts; what the label almost but not quite describes; what it describes in other words; and its favourite word
+where the label says nothing should happen."""
 
 Unit = Literal["word", "token"]
 """What one position of an excerpt is: a whole word (activations pooled by maximum) or a subject's token."""
@@ -142,6 +153,44 @@ class Label:
     """0 for a first proposal, then the revision that wrote it."""
     senses: tuple[str, ...] = ()
     """What each of its senses says, where it has several, simulated one by one; `text` says them all."""
+    side: Side = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A text with what a label says of it, written before the subject has run it."""
+
+    kind: PredictionKind
+    text: str
+    fires: bool
+    """The prediction: whether the feature fires anywhere in it."""
+    pair: int | None = None
+    """Number of the pair, for the two texts of a minimal pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A prediction, and what the subject did."""
+
+    label: Label
+    """The label that was tested."""
+    round: int
+    """The round of falsification, from 1."""
+    prediction: Prediction
+    words: tuple[str, ...]
+    """The text as the subject read it, each word with its leading whitespace; empty when it was not run."""
+    activations: Floats
+    """(n_words,) raw units, 0 where the feature is at or below its threshold."""
+    threshold: float
+    """A prediction that the feature fires holds when the peak is above this, raw units."""
+    verdict: Literal["held", "failed", "not run"]
+    why: str | None = None
+    """Why it was not run."""
+
+    @property
+    def peak(self) -> float | None:
+        """The largest activation, raw units; None when it was not run."""
+        return float(self.activations.max(initial=0.0)) if self.words else None
 
 
 @dataclass(frozen=True, slots=True)

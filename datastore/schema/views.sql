@@ -2,6 +2,15 @@
 -- by a newer version; columns are added, never renamed. Planted features (harvests of kind 'controls') are in the
 -- view `controls` and in no other.
 
+-- Decisions of people that stand: those that were not undone, or were redone.
+CREATE OR REPLACE VIEW store.decided AS
+SELECT r.*
+FROM store.reviews r
+LEFT JOIN (
+    SELECT target, arg_max(decision, made_at) AS last FROM store.reviews WHERE target IS NOT NULL GROUP BY target
+) u ON u.target = r.event
+WHERE r.decision IN ('accept', 'edit', 'reject') AND u.last IS DISTINCT FROM 'undo';
+
 -- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
 -- while it is about the label that is current; an edited label keeps no score but its own.
 CREATE OR REPLACE VIEW labels AS
@@ -14,7 +23,7 @@ WITH current AS (
     ) = 1
 ),
 written AS (
-    SELECT * FROM store.reviews WHERE decision = 'edit'
+    SELECT * FROM store.decided WHERE decision = 'edit'
     QUALIFY row_number() OVER (PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC) = 1
 ),
 -- The latest decision; `own` is the person's own text while that is the label: from the edit on, and when it
@@ -23,7 +32,7 @@ reviewed AS (
     SELECT d.harvest, d.feature_index, d.polarity, d.decision, d.label_before, d.reviewer, d.made_at,
            CASE WHEN d.decision = 'edit' OR d.label_before = w.text THEN w.text END AS own,
            w.label_id AS own_id
-    FROM store.reviews d
+    FROM store.decided d
     LEFT JOIN written w
         ON w.feature_index = d.feature_index AND w.polarity = d.polarity AND w.harvest = d.harvest
     QUALIFY row_number() OVER (PARTITION BY d.feature_index, d.polarity, d.harvest ORDER BY d.made_at DESC) = 1
@@ -65,11 +74,23 @@ SELECT
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.senses END AS senses,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.independence END AS independence,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE q.twins END AS twins,
+    -- Interventions on inputs, and on the model; missing where none was made.
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.tests END AS tests,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.tests_held END AS tests_held,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.generation END AS generation,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.generation_low END AS generation_low,
+    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.generation_high END AS generation_high,
+    o.output_label,
+    o.ablation,
+    o.ablation_p,
+    o.steering,
+    o.steering_p,
     o.density,
     o.maximum,
     o.refine_score,
     o.rounds,
     o.candidates,
+    o.tokens_spent,
     CAST(o.looks + coalesce(k.n, 0) AS INTEGER) AS report_looks,
     CASE WHEN r.own IS NOT NULL OR r.label_before IS NOT DISTINCT FROM o.label THEN r.reviewer END AS reviewer,
     h.subject,
@@ -108,7 +129,7 @@ WHERE o.harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'control
 -- One row a label, scorer and split: everything that was ever scored, kept or not.
 CREATE OR REPLACE VIEW scores AS
 SELECT
-    l.feature_index, l.polarity, l.text AS label, l.author, l.round,
+    l.feature_index, l.polarity, l.text AS label, l.side, l.author, l.round,
     s.scorer, s.split, s.value, s.low, s.high, s.chance, s.value - s.chance AS lift, s.p_value, q.q_value,
     s.n_asked, s.n_read, s.why_none, s.details, l.harvest, s.run, s.made_at AS scored_at
 FROM store.scores s
@@ -156,9 +177,35 @@ SELECT run, feature, stage, purpose, model, served_by, prompt, sample, finish, i
        made_at AS called_at, key
 FROM store.calls;
 
+-- One row an event: decisions, and what else people did; `stands` tells decisions that were not undone.
 CREATE OR REPLACE VIEW reviews AS
-SELECT feature_index, polarity, decision, text, label_before, reviewer, harvest, made_at AS reviewed_at
-FROM store.reviews;
+SELECT r.feature_index, r.polarity, r.decision, r.text, r.label_before, r.reviewer, r.reason, r.comment, r.seconds,
+       r.audit, r.blind_text, r.status_before, r.score_before, r.confidence_before, r.version,
+       d.harvest IS NOT NULL AS stands, r.event, r.target, r.run, r.harvest, r.made_at AS reviewed_at
+FROM store.reviews r
+LEFT JOIN store.decided d
+    ON d.harvest = r.harvest AND d.feature_index = r.feature_index AND d.polarity = r.polarity
+    AND d.made_at = r.made_at AND d.event IS NOT DISTINCT FROM r.event AND d.decision = r.decision;
+
+-- One row a prediction that was made from a label and run on the subject; `measured` is the peak, raw units.
+CREATE OR REPLACE VIEW experiments AS
+SELECT feature_index, polarity, label, round, number, kind, text, pair, predicted, measured, threshold, verdict, why,
+       words, activations, harvest, run, made_at AS tried_at
+FROM store.experiments
+WHERE harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
+
+-- One row a decision of the loop: what was done, in which step, and on which number against which bar.
+CREATE OR REPLACE VIEW decisions AS
+SELECT feature_index, polarity, number, step, action, why, quantity, value, bar, harvest, run, made_at AS decided_at
+FROM store.decisions
+WHERE harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
+
+-- One row a feature and way of asking ('logit lens', 'token change'): the tokens it writes most, and least.
+CREATE OR REPLACE VIEW outputs AS
+SELECT feature_index, polarity, kind, top_tokens, top_values, bottom_tokens, bottom_values, subject, details, harvest,
+       made_at AS measured_at
+FROM store.outputs
+WHERE harvest NOT IN (SELECT harvest FROM store.harvests WHERE kind = 'controls');
 
 CREATE OR REPLACE VIEW runs AS
 SELECT
