@@ -45,7 +45,7 @@ TORCH ?=
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH) torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,sentence,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,sentence,web,dev]'
 	touch $@
 
 $(DUCKDB_1): $(STAMP)
