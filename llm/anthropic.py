@@ -6,10 +6,11 @@ As in openai.py, one call is one HTTP request and the SDK's retries are off.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exegete.llm.clients import Clients, limits
 from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
@@ -28,11 +29,13 @@ from exegete.llm.wire import (
 
 if TYPE_CHECKING:
     import anthropic
+    import httpx2
 
 OFFICIAL = "https://api.anthropic.com"
 TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
 KEY = "ANTHROPIC_API_KEY"
+MESSAGES = "/v1/messages"
 
 WORDS = {
     "temperature": ("temperature",),
@@ -67,6 +70,7 @@ class Anthropic:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
+        self._clients = Clients(self._client, pool())
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
@@ -83,7 +87,7 @@ class Anthropic:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.close()
+        await self._clients.close()
 
     async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request with further parameters; see `OpenAI.exchange`."""
@@ -107,9 +111,7 @@ class Anthropic:
         self, request: Request, left_out: frozenset[str], more: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Rates | None]:
         """The body that comes back for a request, and what is said of rate limits."""
-        asked = message_body(self.name.name, request, left_out)
-        beside = {name: asked.pop(name) for name in ("temperature",) if name in asked}  # no argument any more
-        call = self._client.messages.with_raw_response.create(**asked, extra_body=beside | dict(more))
+        call = self._clients.post(MESSAGES, message_body(self.name.name, request, left_out) | dict(more))
         return await body_of(str(self.name), call, self._timeout_s)
 
 
@@ -123,7 +125,15 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=(name.url or official_url).removesuffix("/v1"),
         max_retries=0,
         timeout=anthropic.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+        http_client=pool()(limits=limits()),
     )
+
+
+def pool() -> Callable[..., httpx2.AsyncClient]:
+    """What makes the SDK's connections."""
+    import anthropic
+
+    return anthropic.DefaultAsyncHttpxClient
 
 
 def message_body(model: str, request: Request, left_out: frozenset[str]) -> dict[str, Any]:

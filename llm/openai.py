@@ -7,15 +7,15 @@ is retry.py's business, so the SDK's own retries are off.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exegete.llm.clients import Clients, limits
 from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
-from exegete.llm.openai_clients import Clients, limits
 from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
 from exegete.llm.schema import name_of, strict, with_schema_in_words
 from exegete.llm.wire import (
@@ -30,6 +30,7 @@ from exegete.llm.wire import (
 )
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -69,7 +70,7 @@ class OpenAI:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
-        self._clients = Clients(self._client)
+        self._clients = Clients(self._client, pool())
         self._slots = SlotReader(name, self._client, timeout_s)
 
     async def complete(self, request: Request) -> Reply:
@@ -159,8 +160,15 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=name.url or official_url,
         max_retries=0,
         timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits()),
+        http_client=pool()(limits=limits()),
     )
+
+
+def pool() -> Callable[..., httpx2.AsyncClient]:
+    """What makes the SDK's connections."""
+    import openai
+
+    return openai.DefaultAsyncHttpxClient
 
 
 def parameters(name: ModelName, request: Request) -> frozenset[str]:

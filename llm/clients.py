@@ -1,4 +1,4 @@
-"""A client of OpenAI's SDK for every call under way, so that many connections cost no more than one.
+"""A client of a provider's SDK for every call under way, so that many connections cost no more than one.
 
 Whenever a call begins or ends, a client's pool goes through all of its connections and looks at the socket of
 every idle one, and it closes those that idle beyond 100. With one connection each, there is nothing to go
@@ -7,7 +7,7 @@ through and nothing is closed that the next call would open again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import ssl
 
+    import anthropic
     import httpx2
     import openai
 
@@ -35,7 +36,7 @@ def limits() -> httpx2.Limits:
     import httpx2
     import openai
 
-    usual = openai.DEFAULT_CONNECTION_LIMITS
+    usual = openai.DEFAULT_CONNECTION_LIMITS  # Anthropic's are the same
     return httpx2.Limits(
         max_connections=usual.max_connections,
         max_keepalive_connections=usual.max_keepalive_connections,
@@ -46,10 +47,18 @@ def limits() -> httpx2.Limits:
 class Clients:
     """As many clients of one server as there were calls at once."""
 
-    def __init__(self, first: openai.AsyncOpenAI) -> None:
-        """Begin with one client; the others are made like it."""
-        self._all = [first]
-        self._free = [first]
+    def __init__(
+        self, first: openai.AsyncOpenAI | anthropic.AsyncAnthropic, pool: Callable[..., httpx2.AsyncClient]
+    ) -> None:
+        """Begin with one client; the others are made like it.
+
+        Args:
+            first: a client of the server.
+            pool: the `DefaultAsyncHttpxClient` of its SDK.
+        """
+        self._pool = pool
+        self._all: list[openai.AsyncOpenAI | anthropic.AsyncAnthropic] = [first]
+        self._free = list(self._all)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Raw:
         """Send one request.
@@ -58,14 +67,14 @@ class Clients:
         changes nothing in a body that is as the wire wants it.
 
         Args:
-            path: below the server's URL, for example "/chat/completions".
+            path: below the server's URL, for example "/chat/completions" or "/v1/messages".
             body: as it is on the wire.
 
         Returns:
             A successful response that was read to its end.
 
         Raises:
-            openai.APIError: as the SDK's own methods do.
+            openai.APIError, anthropic.APIError: as the SDK's own methods do.
         """
         import httpx2
 
@@ -80,11 +89,9 @@ class Clients:
         for client in self._all:
             await client.close()
 
-    def _another(self) -> openai.AsyncOpenAI:
+    def _another(self) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
         """One more client, with a connection of its own."""
-        import openai
-
-        connections = openai.DefaultAsyncHttpxClient(verify=self._certificates, limits=limits())
+        connections = self._pool(verify=self._certificates, limits=limits())
         self._all.append(self._all[0].with_options(http_client=connections))
         return self._all[-1]
 

@@ -1,4 +1,4 @@
-"""Many calls of one OpenAI model at once: how many connections they take, and what they send on them."""
+"""Many calls of one model at once: how many connections they take, and what they send on them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from exegete.llm import Message, Request, parse
+from exegete.llm.anthropic import Anthropic, message_body
 from exegete.llm.failure import CallFailed
 from exegete.llm.openai import OpenAI, chat_body, response_body
 from tests.provider import ProviderServer
 
-BODY = b'{"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}'
+BODY = (  # what both APIs would read a reply from
+    b'{"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],'
+    b' "content": [{"type": "text", "text": "hello"}]}'
+)
 HEAD = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n".encode()
 
 
@@ -66,12 +70,18 @@ async def counting() -> AsyncIterator[Counting]:
         yield counts
 
 
-def in_loop(work: Callable[[OpenAI, Counting], Awaitable[None]], timeout_s: float = 60.0) -> Counting:
+Model = OpenAI | Anthropic
+KINDS: dict[str, type[Model]] = {"openai": OpenAI, "anthropic": Anthropic}
+
+
+def in_loop(
+    work: Callable[[Model, Counting], Awaitable[None]], timeout_s: float = 60.0, kind: str = "openai"
+) -> Counting:
     """Do something with a model at a counting server, then close the model: the counts."""
 
     async def main() -> Counting:
         async with counting() as server:
-            llm = OpenAI(parse(f"openai:m@{server.url}"), timeout_s=timeout_s)
+            llm = KINDS[kind](parse(f"{kind}:m@{server.url}"), timeout_s=timeout_s)
             try:
                 await work(llm, server)
             finally:
@@ -82,12 +92,12 @@ def in_loop(work: Callable[[OpenAI, Counting], Awaitable[None]], timeout_s: floa
     return asyncio.run(main())
 
 
-def asking(llm: OpenAI, text: str = "hi", **options: object) -> Request:
+def asking(llm: Model, text: str = "hi", **options: object) -> Request:
     """A request to a model."""
     return Request(model=str(llm.name), system="fixed", messages=(Message("user", text),), **options)  # type: ignore[arg-type]
 
 
-async def all_at_once(llm: OpenAI, server: Counting, calls: int) -> None:
+async def all_at_once(llm: Model, server: Counting, calls: int) -> None:
     """So many calls, none of which is answered before all have arrived."""
     server.go_on.clear()
     made = asyncio.gather(*(llm.complete(asking(llm, str(n))) for n in range(calls)))
@@ -96,31 +106,33 @@ async def all_at_once(llm: OpenAI, server: Counting, calls: int) -> None:
     assert [reply.text for reply in await made] == ["hello"] * calls
 
 
-def test_calls_in_turn_take_one_connection() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_in_turn_take_one_connection(kind: str) -> None:
     """One call after the other goes over the connection of the one before."""
 
-    async def work(llm: OpenAI, server: Counting) -> None:
+    async def work(llm: Model, server: Counting) -> None:
         for _ in range(5):
             await all_at_once(llm, server, 1)
 
-    assert in_loop(work).opened == 1
+    assert in_loop(work, kind=kind).opened == 1
 
 
-def test_no_more_connections_than_calls_at_once() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_connections_than_calls_at_once(kind: str) -> None:
     """Every call under way has a connection, and none is closed that later calls open again."""
 
-    async def work(llm: OpenAI, server: Counting) -> None:
+    async def work(llm: Model, server: Counting) -> None:
         for calls in (130, 3, 130):
             await all_at_once(llm, server, calls)
         assert (server.opened, server.closed) == (130, 0)
 
-    assert in_loop(work).closed == 130, "closing the model closes them all"
+    assert in_loop(work, kind=kind).closed == 130, "closing the model closes them all"
 
 
 def test_calls_that_end_otherwise() -> None:
     """A call that is cancelled or given up leaves its place to the next one, and disturbs no other."""
 
-    async def work(llm: OpenAI, server: Counting) -> None:
+    async def work(llm: Model, server: Counting) -> None:
         left = asyncio.create_task(llm.complete(asking(llm)))
         await server.until(lambda: server.under_way == 1)
         left.cancel()
@@ -163,3 +175,24 @@ def test_the_body_arrives_as_it_was_made(api: str, monkeypatch: pytest.MonkeyPat
         made | {"temperature": 0.5, "seed": None, "odd": [1, {"x": True}]},
     ]
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer key-of-openai"] * 2
+
+
+def test_a_message_arrives_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anthropic gets the body of a request and no more, with the key and the version it asks for."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-anthropic")
+    schema = {"title": "R", "type": "object", "properties": {"strength": {"type": "number"}}}
+    with ProviderServer(lambda asked: {"strength": 1.0}) as server:
+        llm = Anthropic(parse("anthropic:m"), official_url=server.url)
+        request = asking(llm, "ü \u2028 \x00 𝄞 </s>", schema=schema, temperature=0.0, max_tokens=9)
+
+        async def run() -> None:
+            await llm.complete(request)
+            await llm.exchange(request, {"top_k": 5, "odd": [1, {"x": True}]})
+            await llm.close()
+
+        asyncio.run(run())
+    made = message_body("m", request, frozenset())
+    assert [asked.body for asked in server.asked] == [made, made | {"top_k": 5, "odd": [1, {"x": True}]}]
+    for asked in server.asked:
+        assert asked.headers["x-api-key"] == "key-of-anthropic"
+        assert asked.headers["anthropic-version"]
