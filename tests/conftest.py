@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A busy machine is slow, not wrong. The same examples every time, so that a change that fails is to blame for it;
-# `--hypothesis-profile=explore` draws others (what it finds becomes an @example).
+# A busy machine is slow, not wrong. The same examples every time, so that a change that fails is to blame for
+# it; `--hypothesis-profile=explore` draws others (what it finds becomes an @example).
 settings.register_profile("exegete", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=300)
 settings.load_profile("exegete")
@@ -72,3 +72,12 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees, or prints, the keys of whoever runs it."""
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in words what was left out for want of a browser."""
+    left_out = [r for r in terminalreporter.stats.get("skipped", ()) if "no browser" in str(r.longrepr)]
+    if left_out:
+        terminalreporter.write_line(
+            f"{len(left_out)} tests of pages were left out for want of a browser: install chromium for them"
+        )
