@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from exegete.datastore.database import connect
 from exegete.datastore.evidence_contexts import ContextReader, prepare
@@ -181,6 +183,20 @@ class EvidenceFile:
         with self._intact():
             return self._contexts.prepared(ids, unit)
 
+    def token_ids(self, ids: Sequence[int]) -> list[NDArray[np.int32]]:
+        """The subject's token ids of contexts, in the order asked for: (n_tokens,) each, as harvested.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
+        with self._intact():
+            rows = self._con.execute(
+                "SELECT context_id, token_ids FROM contexts WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
+                [list(ids)],
+            ).fetchall()
+        found = {context_id: np.asarray(tokens, dtype=np.int32) for context_id, tokens in rows}
+        return [found[i] for i in ids]
+
     def fires_near(self, feature: FeatureId, split: Split, k: int) -> list[list[Firing]]:
         """Where each of a feature's k nearest neighbours fires in the quiet pool, nearest first.
 
@@ -190,6 +206,21 @@ class EvidenceFile:
         with self._intact():
             nearest = self._neighbours.nearest((feature.index, feature.polarity), k)
             return [self._neighbours.firings(key, split) for key, _ in nearest]
+
+    def histogram(self, feature: FeatureId) -> list[int]:
+        """How many tokens fired how strongly: one number a bin of `kept.HISTOGRAM_EDGES`, outer bins open.
+
+        Raises:
+            SubjectError: the harvest has no such feature.
+            WorkspaceDamaged: DuckDB can't read it.
+        """
+        self.summary(feature)
+        with self._intact():
+            rows = self._con.execute(
+                "SELECT histogram FROM features WHERE feature_index = ? AND polarity = ?",
+                [feature.index, feature.polarity],
+            ).fetchall()
+        return [int(n) for (counts,) in rows for n in counts]
 
     @contextmanager
     def _intact(self) -> Iterator[None]:

@@ -13,7 +13,6 @@ indexes: rows are ordered by feature, and DuckDB's zone maps find them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -28,11 +27,27 @@ import pyarrow.compute as pc
 
 from exegete.datastore.database import connect
 from exegete.datastore.kept import N_SPLITS, Kept, Pairs, QuietContext, ranks_within
+from exegete.datastore.manifest import (
+    FORMAT,
+    Manifest,
+    manifest_path,
+    read_manifest,
+    sha256_of,
+    write_draft,
+)
 from exegete.datastore.records import SPLITS, Floats, Polarity
-from exegete.errors import WorkspaceDamaged, WorkspaceError
+from exegete.errors import WorkspaceError
 
-FORMAT = 1
-"""Raised when a file written before can no longer be read."""
+__all__ = [
+    "FORMAT",
+    "Manifest",
+    "Slot",
+    "lists",
+    "manifest_path",
+    "read_manifest",
+    "sha256_of",
+    "write_evidence",
+]
 
 _BLOCK = 4096
 """Contexts, or feature slots of the quiet pool, written at a time."""
@@ -50,23 +65,13 @@ class Slot:
     """JSON of whatever an import said about the feature."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What stands beside an evidence file."""
-
-    name: str
-    sha256: str
-    format: int
-    parameters: dict[str, Any]
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot], kept: Kept) -> Manifest:
+def write_evidence(
+    path: Path,
+    parameters: dict[str, Any],
+    slots: Sequence[Slot],
+    kept: Kept,
+    source: dict[str, str | None] | None = None,
+) -> Manifest:
     """Write an evidence file and its manifest, each atomically, the manifest last.
 
     Args:
@@ -74,6 +79,7 @@ def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot]
         parameters: everything the harvest was run with; JSON values.
         slots: the features, in the order of the keeper's slots.
         kept: what the keeper kept.
+        source: where the subject and the dictionary were loaded from.
 
     Returns:
         The manifest.
@@ -88,12 +94,8 @@ def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot]
             with connect(building, read_only=False) as con:
                 _write_tables(con, parameters, slots, kept)
                 con.execute("CHECKPOINT")
-            manifest = Manifest(path.stem, sha256_of(building), FORMAT, parameters)
-            draft = path.with_name(f".{path.stem}.{os.getpid()}.manifest")
-            draft.write_text(
-                json.dumps({f: getattr(manifest, f) for f in Manifest.__slots__}, indent=1) + "\n",
-                encoding="utf-8",
-            )
+            manifest = Manifest(path.stem, sha256_of(building), FORMAT, parameters, source)
+            draft = write_draft(path, manifest)
             os.replace(building, path)
             os.replace(draft, manifest_path(path))
         finally:
@@ -104,40 +106,6 @@ def write_evidence(path: Path, parameters: dict[str, Any], slots: Sequence[Slot]
             f"the evidence file {path.name} could not be written ({str(error).splitlines()[0]}): "
             "nothing was left behind; make room or choose another --workspace and run the command again"
         ) from error
-    return manifest
-
-
-def manifest_path(path: Path) -> Path:
-    """Where the manifest of an evidence file stands."""
-    return path.with_suffix(".json")
-
-
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of an evidence file.
-
-    Raises:
-        WorkspaceError: there is none, or it is of a newer format.
-        WorkspaceDamaged: it is no manifest.
-    """
-    try:
-        record = json.loads(manifest_path(path).read_text(encoding="utf-8"))
-        found = int(record["format"])
-        # A newer format may have other fields, so it is recognised before they are looked at.
-        manifest = Manifest(**record) if found <= FORMAT else None
-    except FileNotFoundError:
-        raise WorkspaceError(
-            f"{path.name} has no manifest: it was not finished; harvest or import again"
-        ) from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise WorkspaceDamaged(
-            f"the manifest {manifest_path(path).name} can't be read ({error!r}): delete it and "
-            f"{path.name} and harvest again; labels made from it are kept"
-        ) from error
-    if manifest is None:
-        raise WorkspaceError(
-            f"{path.name} was written by a newer exegete (evidence format {found}, "
-            f"this one reads up to {FORMAT}): upgrade exegete"
-        )
     return manifest
 
 

@@ -33,9 +33,9 @@ Side = Literal["input", "output"]
 PredictionKind = Literal[
     "fires", "silent", "minimal pair", "near miss", "without the key token", "key token elsewhere"
 ]
-"""How a label is tested: a text that should fire or stay silent; one of two texts that differ in what
-counts; what the label almost but not quite describes; what it describes in other words; and its favourite word
-where the label says nothing should happen."""
+"""How a label is tested: a text that should fire or stay silent; one of two texts that differ in what counts;
+what the label almost but not quite describes; what it describes in other words; and its favourite word where
+the label says nothing should happen."""
 
 Unit = Literal["word", "token"]
 """What one position of an excerpt is: a whole word (activations pooled by maximum) or a subject's token."""

@@ -58,6 +58,7 @@ def write_shard(
     part: tuple[int, int],
     slots: Sequence[Slot],
     keeper: Keeper,
+    source: dict[str, str | None] | None = None,
 ) -> None:
     """Write one shard, atomically.
 
@@ -68,11 +69,12 @@ def write_shard(
         part: which part, from 0, and how many there are.
         slots: its features.
         keeper: what has read the part.
+        source: where the subject and the dictionary were loaded from.
 
     Raises:
         WorkspaceError: the disk is full or the folder can't be written.
     """
-    about = {"name": name, "shard": part[0], "of": part[1], "parameters": parameters}
+    about = {"name": name, "shard": part[0], "of": part[1], "parameters": parameters, "source": source}
     write_state(folder, about, slots, keeper)
 
 
@@ -238,7 +240,8 @@ def merge(
         on_progress(n)
     check_enough(keeper, parameters)
     evidence.mkdir(parents=True, exist_ok=True)
-    return write_evidence(path, parameters, slots, keeper.finish()), True
+    source = states[0].about.get("source")  # shards of an earlier version have none
+    return write_evidence(path, parameters, slots, keeper.finish(), source), True
 
 
 def check_enough(keeper: Keeper, parameters: dict[str, Any]) -> None:

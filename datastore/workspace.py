@@ -6,6 +6,7 @@ labels.duckdb       everything that changes (datastore/store.py), made of what i
 journal/            every paid reply
 decisions/          what people decided, and what runs were asked to do
 batches/            batches at providers, while `--batch` is in use
+measurements/       what subjects did on texts that were written to test labels
 logs/               what commands did
 job.lock            held by the job that is running
 """
@@ -111,6 +112,11 @@ class Workspace:
     def batches(self) -> Path:
         """The folder of the log of batches."""
         return self.root / "batches"
+
+    @property
+    def measurements(self) -> Path:
+        """The folder of what subjects did on texts."""
+        return self.root / "measurements"
 
     def harvests(self) -> list[str]:
         """Names of all finished harvests and imports, oldest first."""

@@ -1,9 +1,8 @@
 """Sealed lines in numbered files: how the journal lies on disk, and reading it.
 
     FOLDER/000001.jsonl.zst  a segment that is full, compressed (compressed.py) once the next one has begun
-    FOLDER/000002.jsonl      one JSON object a line; the last field "crc" is the CRC-32 of all before it
+    FOLDER/000002.jsonl      one sealed JSON object a line (datastore/sealed.py)
 
-Any JSON reader reads them; the checksum tells a line that was written from one that a bad disk made.
 Positions are those of the uncompressed file in either form. While a segment is there in both, the plain one
 counts.
 """
@@ -12,18 +11,27 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
+from exegete.datastore.sealed import intact, last_line_start, seal
 from exegete.errors import UsageError
 from exegete.llm.compressed import Compressed
 
-_SEAL_BYTES = len(',"crc":"00000000"}')
+__all__ = [
+    "Position",
+    "compressed_path_of",
+    "intact",
+    "last_line_start",
+    "numbers",
+    "path_of",
+    "read_lines",
+    "seal",
+]
+
 _POSITION = re.compile(r"(\d+):(\d+)")
 _SEGMENT = re.compile(r"(\d{6,})\.jsonl(?:\.zst)?")
 
@@ -50,18 +58,6 @@ class Position:
         if found is None:
             raise UsageError(f"{text!r} is no position in a journal")
         return cls(int(found[1]), int(found[2]))
-
-
-def seal(body: bytes) -> bytes:
-    """A JSON object as a line of a segment."""
-    head = body[:-1]
-    return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
-
-
-def intact(line: bytes) -> bool:
-    """Is this a whole line whose checksum is right?"""
-    head = line[: -_SEAL_BYTES - 1]
-    return len(head) > 1 and line == seal(head + b"}")
 
 
 def read_lines(folder: Path, start: Position) -> Iterator[tuple[Position, bytes, Position]]:
@@ -132,15 +128,3 @@ def numbers(folder: Path) -> list[int]:
     """Numbers of the segments there are, in order, whichever form they have."""
     found = (_SEGMENT.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted({int(name[1]) for name in found if name})
-
-
-def last_line_start(file: int) -> int:
-    """Offset just behind a file's last line end: its size, unless the last line is torn."""
-    at = os.fstat(file).st_size
-    while at > 0:
-        start = max(0, at - 2**16)
-        found = os.pread(file, at - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        at = start
-    return 0

@@ -1,8 +1,9 @@
-"""The small causal subject that comes with exegete: a language model of Python's own text, and its autoencoder.
+"""The small causal subject that comes with exegete: a language model of Python's own text, and its
+autoencoder.
 
 `stdlib-lm` is a Llama of four layers and 1.3 million parameters, `stdlib-lm/sae` a TopK autoencoder on the
-residual stream after its third block. Both are trained, not made up; scripts/train_stdlib_lm.py makes them, and
-their card (stdlib_lm/README.md) says on what and how well.
+residual stream after its third block. Both are trained, not made up; scripts/train_stdlib_lm.py makes them,
+and their card (stdlib_lm/README.md) says on what and how well.
 """
 
 from __future__ import annotations

@@ -217,6 +217,25 @@ class CausalSubject:
             )
         return rows.float()
 
+    def stream_length(self, batch: Sequence[Ids]) -> float:
+        """How long the residual stream is before the last norm: its root mean square over all tokens.
+
+        Args:
+            batch: token ids of each context.
+        """
+        kept: list[torch.Tensor] = []
+        handle = self._last_norm.register_forward_pre_hook(lambda _module, args: kept.append(args[0]))
+        try:
+            self.logits(batch)
+        finally:
+            handle.remove()
+        first = self.reader.padded(batch)[2]
+        squares = [
+            float(row_TD[first : first + len(own)].float().pow(2).sum())
+            for row_TD, own in zip(kept[0], batch, strict=True)
+        ]
+        return float(np.sqrt(sum(squares) / sum(map(len, batch))))
+
     def module(self, site: Site) -> Any:
         """The module of a site."""
         return self.reader.module(site)
@@ -254,7 +273,7 @@ def open_causal(
     options = Options.chosen(device, dtype, prepend_bos)
     folder, name = locate(spec)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if not _predicts_next(config):
+    if not predicts_next(config):
         raise SubjectError(
             f"{name} is an encoder ({config.model_type}), which predicts no next token: its features have no "
             "output side to measure"
@@ -263,7 +282,7 @@ def open_causal(
     return CausalSubject(HuggingFaceSubject(name, model.base_model, tokenizer, prepend_bos), model)
 
 
-def _predicts_next(config: Any) -> bool:
+def predicts_next(config: Any) -> bool:
     """Whether an architecture is a decoder: known to transformers as causal, and not as masked too."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 

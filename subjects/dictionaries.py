@@ -3,6 +3,7 @@
     neurons                               the site's own channels (at `attn.hook_z`: the heads' outputs)
     FOLDER                                weights of SAELens, sparsify, dictionary_learning or Gemma Scope
     hf://ORG/REPO[/SUBFOLDER][@REVISION]  such a folder of the hub
+    stdlib-lm/sae                         that of the small model that comes with exegete
     directions:FILE.safetensors[:TENSOR]  a matrix (n, d): probes, steering vectors, principal components
 
 Which kind of folder it is shows in its files' names. docs/dictionaries.md has the formulae.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from exegete.errors import SubjectError
-from exegete.subjects import dictionary_learning, gemma_scope, saelens, sparsify
+from exegete.subjects import bundled, dictionary_learning, gemma_scope, saelens, sparsify
 from exegete.subjects.coder import Fired, SparseCoder, check_finite
 from exegete.subjects.directions import PREFIX as DIRECTIONS
 from exegete.subjects.directions import read_directions
@@ -184,6 +185,15 @@ def open_dictionary(spec: str, width: int | None = None) -> Dictionary:
     return dictionary
 
 
+def absolute(spec: str) -> str:
+    """The same dictionary by a name that holds in any working directory."""
+    prefix = DIRECTIONS if spec.startswith(DIRECTIONS) else ""
+    path = Path(spec.removeprefix(prefix))
+    if not prefix and (spec in ("neurons", bundled.DICTIONARY) or spec.startswith(HUB)):
+        return spec
+    return f"{prefix}{path.resolve()}"
+
+
 def dictionary_origin(spec: str) -> Origin:
     """Where a dictionary belongs, from its config alone: cheap, since no weights are read.
 
@@ -239,6 +249,9 @@ def _locate(spec: str) -> Place:
         # No pickle is ever fetched: whoever wants ae.pt fetches it by hand.
         names = {n for f in FORMATS for n in (f.CONFIG, *f.WEIGHTS) if not n.endswith(".pt")}
         return fetch(spec, sorted(names))
+    if spec == bundled.DICTIONARY:
+        folder = bundled.dictionary_folder()
+        return Place(folder, folder.as_posix(), bundled.DICTIONARY.replace("/", "-"))
     folder = Path(spec)
     if not folder.is_dir():
         raise SubjectError(

@@ -7,7 +7,7 @@ stream's place, so that its error stays where it was, and clamping a feature to 
     ablate      0 where it fires
     clamp       one value at every token
     shift       a value more or less at every token
-    as control  the same amounts along another direction of the same length
+    as control  the same amounts along another direction (see `exegete.subjects.control_directions`)
 """
 
 from __future__ import annotations
@@ -105,12 +105,11 @@ class FeatureEdit:
         Args:
             feature: whose activation is replaced.
             target: by what.
-            along: (width,) the direction that is moved along in place of the feature's own, for controls;
-                it is scaled to the length of the feature's own.
+            along: (channels its dictionary writes,) what a unit adds in place of the feature's own row, for
+                controls; or (contexts, channels), another one for each context of the batch.
         """
-        own = feature.direction()
         self._feature, self._target = feature, target
-        self._row = own if along is None else along.float() / along.float().norm() * own.norm()
+        self._row = feature.direction() if along is None else along.float()
 
     def attach(self, subject: CausalSubject, own_BT: torch.Tensor) -> Sequence[Any]:
         """Hook it in; see `exegete.subjects.causal.Edit`.
@@ -132,8 +131,9 @@ class FeatureEdit:
             amount_BT = (self._target(acts_BT) - acts_BT) * f.dictionary.scale(source_BTD)
             # Special tokens carry activations that no text has; they are never edited.
             amount_BT = amount_BT.where(own_BT, 0.0)
-            row = self._row.to(device=x_BTD.device)
-            return x_BTD + (amount_BT[..., None] * _placed(row, x_BTD.shape[-1], f)).to(x_BTD.dtype)
+            row = placed(self._row.to(device=x_BTD.device), x_BTD.shape[-1], f)
+            row_b1D = row[..., None, :]  # one for all contexts, or one for each
+            return x_BTD + (amount_BT[..., None] * row_b1D).to(x_BTD.dtype)
 
         handles = []
         if read != write:
@@ -141,18 +141,28 @@ class FeatureEdit:
         return [*handles, _writing(subject.module(write), write, change)]
 
 
-def _placed(row: torch.Tensor, width: int, feature: Feature) -> torch.Tensor:
-    """A row in all channels of a site: a dictionary of one attention head writes to that head's."""
-    import torch
+def placed(rows: torch.Tensor, width: int, feature: Feature) -> torch.Tensor:
+    """Rows in all channels of a site: a dictionary of one attention head writes to that head's.
 
-    head = feature.dictionary.origin.head
-    if len(row) == width:
-        return row
+    Args:
+        rows: (…, channels the dictionary writes).
+        width: channels of the site.
+        feature: whose rows they are.
+
+    Returns:
+        (…, width).
+
+    Raises:
+        SubjectError: the two don't fit.
+    """
+    head, own = feature.dictionary.origin.head, rows.shape[-1]
+    if own == width:
+        return rows
     if head is None:
-        raise SubjectError(f"{feature.dictionary.name} writes {len(row)} channels and the site has {width}")
-    placed = torch.zeros(width, device=row.device)
-    placed[head * len(row) : (head + 1) * len(row)] = row
-    return placed
+        raise SubjectError(f"{feature.dictionary.name} writes {own} channels and the site has {width}")
+    found = rows.new_zeros((*rows.shape[:-1], width))
+    found[..., head * own : (head + 1) * own] = rows
+    return found
 
 
 def _reading(module: Any, site: Site, kept: list[torch.Tensor]) -> Any:

@@ -3,32 +3,34 @@
     token change   a feature clamped on neutral prompts: the mean difference of each token's logit
                    [Gur-Arieh et al. 2025, "Enhancing automated interpretability with output-centric feature
                    descriptions", section 3]
-    ablation       a feature zeroed where it fires: how far predictions there move, and the loss after
+    ablation       a feature zeroed where it fires: how far predictions there move, and the loss after; the
+                   same for control directions, which are taken off by the feature's own amounts
     matched shift  how much has to be added to a feature at every token to move predictions by so many nats,
-                   by bisection, so that features and controls are compared at equal strength
+                   so that features and controls are compared at equal strength
 
 Movement is the Kullback-Leibler divergence of the edited prediction from the unedited one, nats a token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exegete.subjects.causal import CausalSubject, Ids
+from exegete.subjects.causal import CausalSubject, Edit, Ids
 from exegete.subjects.edits import Feature, FeatureEdit, ablated, clamped, shifted
 
 if TYPE_CHECKING:
     import torch
 
-Floats64 = NDArray[np.float64]
-
-STEPS = 24
-"""Halvings of a bisection: a value is found to one part in ten million of its range."""
+NEAR = 0.01
+"""A shift is found when the movement it makes is as near to the wanted one, as a part of it."""
+LOGITS_AT_ONCE = 1 << 25
+"""Of one pass of a model: 128 MB, whatever its vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,21 @@ class Ablation:
     """Mean rise of the loss on the token after, nats; None when none comes after."""
     logits: NDArray[np.float32] | None
     """(vocabulary,) mean difference of logits there, edited less unedited."""
+    fired_in: tuple[int, ...] = ()
+    """For each context in which it fires, at how many tokens."""
+    kl_in: tuple[float, ...] = ()
+    """For each of these contexts, the mean movement there, nats."""
+    controls: tuple[float, ...] = ()
+    """For each control direction, its mean movement over the same tokens, nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fires:
+    """A context in which a feature fires, cut off after the token that follows its last firing."""
+
+    ids: Ids
+    at: NDArray[np.intp]
+    """Where it fires."""
 
 
 def firing(subject: CausalSubject, feature: Feature, batch: Sequence[Ids]) -> list[NDArray[np.float32]]:
@@ -85,42 +102,71 @@ def token_change(
 
 
 def ablation(
-    subject: CausalSubject, feature: Feature, batch: Sequence[Ids], along: torch.Tensor | None = None
+    subject: CausalSubject,
+    feature: Feature,
+    batch: Sequence[Ids],
+    controls_nd: torch.Tensor | None = None,
 ) -> Ablation:
-    """What zeroing a feature where it fires does.
+    """What zeroing a feature where it fires does, and what controls do that are taken off in its place.
 
     Args:
         subject: the model.
         feature: which is zeroed.
-        batch: contexts in which it fires.
-        along: a control's direction; the feature's amounts are then taken off along it instead.
+        batch: contexts; those in which it never fires don't count.
+        controls_nd: (n, channels its dictionary writes) directions, each as long as it is to be; the
+            feature's amounts are taken off along them, token by token. None: no controls.
 
     Returns:
         Means over the tokens at which the feature fires.
     """
-    where = [np.flatnonzero(acts > feature.threshold) for acts in firing(subject, feature, batch)]
-    n_fired = sum(map(len, where))
+    fires = _where_it_fires(subject, feature, batch)
+    n_fired = sum(len(each.at) for each in fires)
     if not n_fired:
         return Ablation(0, None, None, None)
-    plain_BTV = subject.logits(batch)
-    changed_BTV = subject.logits(batch, [FeatureEdit(feature, ablated(feature), along)])
-    moved, losses = 0.0, list[float]()
-    logits_V = plain_BTV.new_zeros(plain_BTV.shape[-1])
-    for row, own in enumerate(batch):
-        at = where[row]
-        if not len(at):
-            continue
-        before_nV, after_nV = plain_BTV[row, at], changed_BTV[row, at]
-        moved += float(_kl(before_nV, after_nV).sum())
-        logits_V += (after_nV - before_nV).sum(0)
-        losses += _loss_rise(before_nV, after_nV, own, at)
-    mean_V: NDArray[np.float32] = (logits_V / n_fired).cpu().numpy()
-    return Ablation(n_fired, moved / n_fired, float(np.mean(losses)) if losses else None, mean_V)
+    moved, losses = list[float](), list[float]()
+    control_sums = np.zeros(0 if controls_nd is None else len(controls_nd))
+    total_V: torch.Tensor | None = None
+    target = ablated(feature)
+    for some in _portions(fires, subject.n_vocabulary):
+        before = _predictions(subject, some)
+        after = _predictions(subject, some, [FeatureEdit(feature, target)])
+        for own, before_nV, after_nV in zip(some, before, after, strict=True):
+            moved.append(float(_kl(before_nV, after_nV).sum()))
+            losses += _loss_rise(before_nV, after_nV, own.ids, own.at)
+            difference_V = (after_nV - before_nV).sum(0)
+            total_V = difference_V if total_V is None else total_V + difference_V
+        if controls_nd is not None:
+            control_sums += _control_sums(subject, feature, some, before, controls_nd)
+    assert total_V is not None  # it fires somewhere
+    mean_V: NDArray[np.float32] = (total_V / n_fired).cpu().numpy()
+    fired_in = tuple(len(each.at) for each in fires)
+    return Ablation(
+        n_fired,
+        sum(moved) / n_fired,
+        float(np.mean(losses)) if losses else None,
+        mean_V,
+        fired_in,
+        tuple(each / n for each, n in zip(moved, fired_in, strict=True)),
+        tuple((control_sums / n_fired).tolist()),
+    )
 
 
-def moved_by(subject: CausalSubject, edit: FeatureEdit, batch: Sequence[Ids]) -> float:
-    """How far an edit moves predictions: mean over all tokens, nats."""
-    plain_BTV, changed_BTV = subject.logits(batch), subject.logits(batch, [edit])
+def moved_by(
+    subject: CausalSubject, edit: Edit, batch: Sequence[Ids], plain_BTV: torch.Tensor | None = None
+) -> float:
+    """How far an edit moves predictions.
+
+    Args:
+        subject: the model.
+        edit: what is changed.
+        batch: texts.
+        plain_BTV: the logits without it, if they are known.
+
+    Returns:
+        Mean over all tokens, nats.
+    """
+    plain_BTV = subject.logits(batch) if plain_BTV is None else plain_BTV
+    changed_BTV = subject.logits(batch, [edit])
     total = 0.0
     for row, own in enumerate(batch):
         total += float(_kl(plain_BTV[row, : len(own)], changed_BTV[row, : len(own)]).sum())
@@ -137,7 +183,8 @@ def matched_shift(
     most: float,
     along: torch.Tensor | None = None,
 ) -> float | None:
-    """How much has to be added to a feature's activation to move predictions by so much.
+    """How much has to be added to a feature's activation to move predictions by so much: bisection, with
+    guesses.
 
     Args:
         subject: the model.
@@ -151,19 +198,76 @@ def matched_shift(
     Returns:
         The shift, raw units, with its sign; None when even the largest moves predictions by less.
     """
+    plain_BTV = subject.logits(batch)
 
     def moved(value: float) -> float:
-        return moved_by(subject, FeatureEdit(feature, shifted(sign * value), along), batch)
+        return moved_by(subject, FeatureEdit(feature, shifted(sign * value), along), batch, plain_BTV)
 
     if moved(most) < kl:
         return None
-    low, high = 0.0, most
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if moved(middle) < kl else (low, middle)
-        if high - low <= 1e-4 * high:
-            break
-    return sign * high
+    low, high, value = 0.0, most, most / 16
+    step = 0
+    while True:
+        found = moved(value)
+        if abs(found - kl) <= NEAR * kl or high - low <= 1e-6 * high:
+            return sign * value
+        low, high = (value, high) if found < kl else (low, value)
+        # Small movements grow with the square of the shift, which halves the number of steps. Every third one
+        # is a plain bisection, for where they don't.
+        guess = value * sqrt(kl / found) if found > 0 and step % 3 < 2 else 0.0
+        value = guess if low < guess < high else (low + high) / 2
+        step += 1
+
+
+def _where_it_fires(subject: CausalSubject, feature: Feature, batch: Sequence[Ids]) -> list[_Fires]:
+    """Contexts in which a feature fires, the shortest first: what comes after its last firing is cut off."""
+    found = []
+    for own, acts in zip(batch, firing(subject, feature, batch), strict=True):
+        at = np.flatnonzero(acts > feature.threshold)
+        if len(at):
+            found.append(_Fires(own[: int(at[-1]) + 2], at))
+    return sorted(found, key=lambda each: len(each.ids))
+
+
+def _portions(fires: Sequence[_Fires], n_vocabulary: int) -> Iterator[list[_Fires]]:
+    """Contexts that fit into one pass together: their logits are held whole for a moment."""
+    portion: list[_Fires] = []
+    for each in fires:
+        if portion and (len(portion) + 1) * len(each.ids) * n_vocabulary > LOGITS_AT_ONCE:
+            yield portion
+            portion = []
+        portion.append(each)
+    if portion:
+        yield portion
+
+
+def _control_sums(
+    subject: CausalSubject,
+    feature: Feature,
+    some: Sequence[_Fires],
+    before: Sequence[torch.Tensor],
+    controls_nd: torch.Tensor,
+) -> NDArray[np.float64]:
+    """(n,) movement by each control, summed over the tokens; as many controls in one pass as fit."""
+    one = len(some) * max(len(each.ids) for each in some) * subject.n_vocabulary
+    step = max(1, LOGITS_AT_ONCE // one)
+    sums = []
+    for at in range(0, len(controls_nd), step):
+        rows_nd = controls_nd[at : at + step]
+        n = len(rows_nd)
+        edit = FeatureEdit(feature, ablated(feature), rows_nd.repeat_interleave(len(some), 0))
+        after = _predictions(subject, [*some] * n, [edit])
+        moved = [float(_kl(x, y).sum()) for x, y in zip([*before] * n, after, strict=True)]
+        sums.append(np.asarray(moved).reshape(n, len(some)).sum(1))
+    return np.concatenate(sums) if sums else np.zeros(0)
+
+
+def _predictions(
+    subject: CausalSubject, some: Sequence[_Fires], edits: Sequence[Edit] = ()
+) -> list[torch.Tensor]:
+    """For each context (n, vocabulary) logits where the feature fires."""
+    logits_BTV = subject.logits([each.ids for each in some], edits)
+    return [logits_BTV[row, each.at] for row, each in enumerate(some)]
 
 
 def _kl(before_nV: torch.Tensor, after_nV: torch.Tensor) -> torch.Tensor:

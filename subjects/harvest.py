@@ -14,13 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from exegete.datastore.evidence_writer import FORMAT, Manifest, read_manifest, write_evidence
+from exegete.datastore.evidence_writer import write_evidence
+from exegete.datastore.manifest import FORMAT, Manifest, note_source
 from exegete.datastore.shards import check_enough, shard_folder, write_shard
 from exegete.datastore.splits import SHARES
 from exegete.errors import JobError, SubjectError, UsageError
 from exegete.subjects.checkpoint import EVERY, Checkpoints
 from exegete.subjects.corpora import Corpus
-from exegete.subjects.dictionaries import Dictionary, open_dictionary
+from exegete.subjects.dictionaries import Dictionary, absolute, open_dictionary
 from exegete.subjects.huggingface import HuggingFaceSubject
 from exegete.subjects.spec import WHOLE, HarvestSpec, Progress, Shard
 from exegete.subjects.streaming import Pass, Strand
@@ -89,7 +90,11 @@ def harvest_all(
             folder.mkdir(parents=True, exist_ok=True)
             write_evidence(paths[strand.name], strand.parameters, strand.slots, strand.keeper.finish())
         checkpoints.clear()
-    return [(read_manifest(paths[name]), name in new) for name in strands]
+    # Also of those that were there: what was moved is found again by harvesting again.
+    return [
+        (note_source(paths[name], _source(subject, strand.spec)), name in new)
+        for name, strand in strands.items()
+    ]
 
 
 def harvest_shard(
@@ -129,7 +134,8 @@ def harvest_shard(
         for name, strand in new.items():
             on_progress(Progress("writing", strand.keeper.statistics.tokens))
             part = (shard.number, shard.of)
-            write_shard(paths[name], name, strand.parameters, part, strand.slots, strand.keeper)
+            source = _source(subject, strand.spec)
+            write_shard(paths[name], name, strand.parameters, part, strand.slots, strand.keeper, source)
         checkpoints.clear()
     return [(paths[name], name in new) for name in strands]
 
@@ -199,6 +205,11 @@ def _parameters(
         "format": FORMAT,
         **values,
     }
+
+
+def _source(subject: HuggingFaceSubject, spec: HarvestSpec) -> dict[str, str | None]:
+    """Where the subject and the dictionary were loaded from."""
+    return {"subject": subject.source, "dictionary": absolute(spec.dictionary)}
 
 
 def _name(parameters: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 class HuggingFaceSubject:
     """A transformers model, read with forward hooks."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any, prepend_bos: bool | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        tokenizer: Any,
+        prepend_bos: bool | None = None,
+        source: str | None = None,
+    ) -> None:
         """Wrap a loaded model.
 
         Args:
@@ -37,10 +45,13 @@ class HuggingFaceSubject:
             model: a bare transformers model (`AutoModel`), in eval mode.
             tokenizer: its fast tokenizer.
             prepend_bos: whether contexts begin with a BOS token; None leaves it to the tokenizer.
+            source: where it can be loaded from again; None where nobody can say.
 
         Raises:
             SubjectError: a BOS token is wanted and the tokenizer has none.
         """
+        self.source = source
+        """Where it can be loaded from again."""
         self._model, self._tokenizer = model, tokenizer
         self._modules = dict(model.named_modules())
         usual, self._suffix = special_tokens(tokenizer)
@@ -76,9 +87,19 @@ class HuggingFaceSubject:
         return int(limit) if limit else 1 << 20
 
     @property
+    def config(self) -> Any:
+        """The model's configuration."""
+        return self._model.config
+
+    @property
     def modules(self) -> Mapping[str, Any]:
         """The trunk's modules, by path."""
         return self._modules
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its fast tokenizer."""
+        return self._tokenizer
 
     def module(self, site: Site) -> Any:
         """The module of a site."""
@@ -204,4 +225,5 @@ def open_subject(
     options = Options.chosen(device, dtype, prepend_bos)
     folder, name = locate(spec)
     model, tokenizer = load(AutoModel, folder, options)
-    return HuggingFaceSubject(name, model, tokenizer, prepend_bos)
+    source = str(Path(spec).resolve()) if folder == spec else spec
+    return HuggingFaceSubject(name, model, tokenizer, prepend_bos, source)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exegete.errors import SubjectError
-from exegete.subjects import minilm
+from exegete.subjects import bundled, minilm
 from exegete.subjects.devices import choose_device, choose_dtype
 
 if TYPE_CHECKING:
@@ -50,12 +50,15 @@ def locate(spec: str) -> tuple[str, str]:
             minilm.verify(folder)
             return str(folder), f"{minilm.NAME}@{minilm.REVISION[:12]}"
         return _from_hub(minilm.NAME, minilm.REVISION)
+    if spec == bundled.NAME:
+        folder = bundled.model_folder()
+        return str(folder), f"{bundled.NAME}@{_weights_digest(folder)}"
     if not spec.startswith("hf:") and Path(spec).is_dir():
         return spec, f"{Path(spec).resolve().name}@{_weights_digest(Path(spec))}"
     if not spec.startswith("hf:"):
         raise SubjectError(
             f"there is no model folder {spec!r}: pass a folder with config.json and safetensors, "
-            "hf:NAME for a model of the hub, or all-MiniLM-L6-v2"
+            "hf:NAME for a model of the hub, all-MiniLM-L6-v2 or stdlib-lm"
         )
     repo, _, revision = name.partition("@")
     return _from_hub(repo, revision or None)

@@ -2,14 +2,18 @@
 -- by a newer version; columns are added, never renamed. Planted features (harvests of kind 'controls') are in the
 -- view `controls` and in no other.
 
--- Decisions of people that stand: those that were not undone, or were redone.
-CREATE OR REPLACE VIEW store.decided AS
+-- What people did that stands: what was not undone, or was redone.
+CREATE OR REPLACE VIEW store.standing AS
 SELECT r.*
 FROM store.reviews r
 LEFT JOIN (
     SELECT target, arg_max(decision, made_at) AS last FROM store.reviews WHERE target IS NOT NULL GROUP BY target
 ) u ON u.target = r.event
-WHERE r.decision IN ('accept', 'edit', 'reject') AND u.last IS DISTINCT FROM 'undo';
+WHERE r.decision NOT IN ('undo', 'redo') AND u.last IS DISTINCT FROM 'undo';
+
+-- Of that, decisions.
+CREATE OR REPLACE VIEW store.decided AS
+SELECT * FROM store.standing WHERE decision IN ('accept', 'edit', 'reject');
 
 -- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
 -- while it is about the label that is current; an edited label keeps no score but its own.
@@ -57,7 +61,7 @@ SELECT
         WHEN r.own IS NOT NULL THEN CASE WHEN r.decision = 'reject' THEN 'rejected' ELSE 'accepted' END
         WHEN r.decision = 'reject' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'rejected'
         WHEN r.decision = 'accept' AND r.label_before IS NOT DISTINCT FROM o.label THEN 'accepted'
-        ELSE o.status
+        ELSE coalesce(v.status, o.status)
     END AS status,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE coalesce(q.confidence, o.confidence) END AS confidence,
     CASE WHEN r.own IS NOT NULL THEN e.value ELSE o.score END AS score,
@@ -69,8 +73,8 @@ SELECT
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE q.q_value END AS q_value,
     CASE WHEN r.own IS NOT NULL THEN e.scorer ELSE o.scorer END AS scorer,
     CASE WHEN r.own IS NOT NULL THEN 'person' ELSE o.author END AS author,
-    o.why,
-    CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.reasons END AS reasons,
+    coalesce(v.why, o.why) AS why,
+    CASE WHEN r.own IS NOT NULL THEN NULL WHEN v.status IS NULL THEN o.reasons ELSE v.reasons END AS reasons,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.senses END AS senses,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE o.independence END AS independence,
     CASE WHEN r.own IS NOT NULL THEN NULL ELSE q.twins END AS twins,
@@ -104,6 +108,8 @@ FROM current o
 JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
 LEFT JOIN store.q_values q
     ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
+LEFT JOIN store.reverdicts v
+    ON v.feature_index = o.feature_index AND v.polarity = o.polarity AND v.harvest = o.harvest AND v.run = o.run
 LEFT JOIN reviewed r
     ON r.feature_index = o.feature_index AND r.polarity = o.polarity AND r.harvest = o.harvest
     AND NOT (r.own IS NOT NULL AND r.decision = 'reject' AND r.made_at < o.made_at)
@@ -181,11 +187,12 @@ FROM store.calls;
 CREATE OR REPLACE VIEW reviews AS
 SELECT r.feature_index, r.polarity, r.decision, r.text, r.label_before, r.reviewer, r.reason, r.comment, r.seconds,
        r.audit, r.blind_text, r.status_before, r.score_before, r.confidence_before, r.version,
-       d.harvest IS NOT NULL AS stands, r.event, r.target, r.run, r.harvest, r.made_at AS reviewed_at
+       r.decision IN ('accept', 'edit', 'reject') AND u.last IS DISTINCT FROM 'undo' AS stands,
+       r.event, r.target, r.run, r.harvest, r.made_at AS reviewed_at
 FROM store.reviews r
-LEFT JOIN store.decided d
-    ON d.harvest = r.harvest AND d.feature_index = r.feature_index AND d.polarity = r.polarity
-    AND d.made_at = r.made_at AND d.event IS NOT DISTINCT FROM r.event AND d.decision = r.decision;
+LEFT JOIN (
+    SELECT target, arg_max(decision, made_at) AS last FROM store.reviews WHERE target IS NOT NULL GROUP BY target
+) u ON u.target = r.event;
 
 -- One row a prediction that was made from a label and run on the subject; `measured` is the peak, raw units.
 CREATE OR REPLACE VIEW experiments AS

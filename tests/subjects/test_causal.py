@@ -167,13 +167,12 @@ def test_a_direction_zeroed_is_gone(subjects: dict[str, CausalSubject]) -> None:
 
 
 def test_a_control_moves_as_far_along_another_direction(subjects: dict[str, CausalSubject]) -> None:
-    """What it takes off has the feature's amounts and length, and the control's direction."""
+    """What it takes off has the feature's amounts, and the control's direction and length."""
     subject, dictionary = subjects["gpt2"], coder()
     along = torch.randn(WIDTH, generator=torch.Generator().manual_seed(4)) * 7
     x_TD, _ = stream(subject, "gpt2")
     acts_T = dictionary.encode(x_TD, torch.tensor([3]))[:, 0].clamp(min=0)
-    length = dictionary.decode_rows(torch.tensor([3]))[0].norm()
-    edited = x_TD - acts_T[:, None] * length * along / along.norm()
+    edited = x_TD - acts_T[:, None] * along
     feature = Feature(dictionary, 3, STREAM)
     found = subject.logits([ids_of(subject)], [FeatureEdit(feature, ablated(feature), along)])[0]
     with torch.inference_mode():

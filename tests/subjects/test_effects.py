@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from exegete.subjects import effects
 from exegete.subjects.causal import CausalSubject
 from exegete.subjects.directions import Directions
 from exegete.subjects.edits import Feature, FeatureEdit, ablated, clamped, shifted
@@ -129,3 +132,34 @@ def test_a_planted_effect_is_found_among_controls() -> None:
     edit = FeatureEdit(Feature(directions, 0, site), clamped(200.0))
     written = subject.continuations([own[:5]], 3, [edit], temperature=0.0, seed=0)[0]
     assert written.tolist() == [token] * 3
+
+
+def test_controls_are_ablations_along_other_rows(
+    subjects: dict[str, CausalSubject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each control's movement is that of the edit along it, one by one, over the feature's own tokens.
+
+    However many contexts and controls fit into one pass; contexts in which the feature is silent don't count.
+    """
+    subject, dictionary = subjects["qwen3"], coder()
+    feature = Feature(dictionary, 3, STREAM)
+    batch = [ids_of(subject, 20), ids_of(subject, 9)[::-1].copy(), ids_of(subject, 5)]
+    rows = torch.randn((7, WIDTH), generator=torch.Generator().manual_seed(3))
+    expected = []
+    for row in (None, *rows):
+        moved = []
+        for own in batch:
+            at = np.flatnonzero(firing(subject, feature, [own])[0] > 0)
+            edit = FeatureEdit(feature, ablated(feature), row)
+            moved += kl(subject.logits([own])[0], subject.logits([own], [edit])[0])[at].tolist()
+        expected.append(np.mean(moved))
+    for room in (effects.LOGITS_AT_ONCE, 400 * 30 * 2, 1):
+        monkeypatch.setattr(effects, "LOGITS_AT_ONCE", room)
+        found = ablation(subject, feature, batch, rows)
+        assert found.kl == pytest.approx(expected[0], rel=1e-3)
+        np.testing.assert_allclose(found.controls, expected[1:], rtol=1e-3)
+        weights = np.asarray(found.fired_in)
+        assert weights.sum() == found.n_fired
+        assert found.kl == pytest.approx(float(np.average(found.kl_in, weights=weights)))
+    silent = ablation(subject, replace(feature, threshold=1e9), batch, rows)
+    assert silent.kl is None
