@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from exegete.datastore.records import Evidence, Excerpt, Floats, Label, Plan
+from exegete.datastore.records import Evidence, Excerpt, Experiment, Floats, Label, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A label that was tried on the refine split, with its worst errors there."""
+    """A label that was tried on the refine split, with its errors there and its tests on the subject."""
 
     label: Label
     score: float | None
@@ -29,6 +29,8 @@ class Attempt:
     """Excerpts where the feature fires and the label did not say so, worst first."""
     false_alarms: tuple[Mistake, ...]
     """Excerpts where the label predicts firing and the feature is silent, worst first."""
+    experiments: tuple[Experiment, ...] = ()
+    """Its tests on the subject, in the order in which they were written; none where none were asked for."""
 
 
 class Explainer(Protocol):

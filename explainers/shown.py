@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from exegete.datastore.records import MAX_LEVEL, Context, Excerpt, Floats, Unit
+from exegete.datastore.records import MAX_LEVEL, Context, Excerpt, Experiment, Floats, Unit
 from exegete.explainers.explainer import Attempt, Mistake
 from exegete.explainers.hygiene import clean
 from exegete.prompts.marked import marked_text
@@ -28,6 +28,10 @@ ATTEMPTS = 4
 MISTAKES = 5
 """How many earlier labels a revision is shown, and how many misses and false alarms of each: the best labels
 and the worst errors, so that a prompt stays of one size however many rounds went before."""
+
+FAILED = 6
+HELD = 4
+"""How many failed tests of a label, and how many that held, a revision is shown: the latest."""
 
 
 def levels(activations: Floats, maximum: float) -> Levels:
@@ -95,8 +99,31 @@ def as_attempts(attempts: Sequence[Attempt], maximum: float) -> str:
         lines = [f"Label {number}: {clean(attempt.label.text)}", f"Score: {score}"]
         lines += _mistakes("Missed", attempt.misses, maximum)
         lines += _mistakes("False alarm", attempt.false_alarms, maximum)
+        lines += as_experiments(attempt.experiments, maximum, FAILED, HELD)
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def as_experiments(
+    experiments: Sequence[Experiment], maximum: float, n_failed: int, n_held: int
+) -> list[str]:
+    """Show tests that were run, two lines each: the text, and what was predicted of it and is true.
+
+    Args:
+        experiments: in the order in which they were written; those that were not run are left out.
+        maximum: the feature's maximum, raw units: level 10.
+        n_failed: so many failed ones are shown, the latest.
+        n_held: likewise of those that held, before others the second text of a pair of which one failed.
+
+    Returns:
+        Lines, in the order of the tests, so that the texts of a pair stand together.
+    """
+    failed = [e for e in experiments if e.verdict == "failed"][-n_failed:]
+    pairs = {_pair(e) for e in failed} - {None}
+    held = [e for e in experiments if e.verdict == "held"]
+    held.sort(key=lambda e: _pair(e) in pairs)  # the latest of the most telling come last
+    chosen = {id(e) for e in (*failed, *held[-n_held:])}
+    return [line for e in experiments if id(e) in chosen for line in _experiment(e, maximum)]
 
 
 def _mistakes(kind: str, mistakes: Sequence[Mistake], maximum: float) -> list[str]:
@@ -114,6 +141,30 @@ def _mistakes(kind: str, mistakes: Sequence[Mistake], maximum: float) -> list[st
         ]
         lines += [f"{kind}: {_passage(context)}", f"  words: {_listed(pairs)}"]
     return lines
+
+
+def _pair(experiment: Experiment) -> tuple[int, int] | None:
+    """Which pair a text is of, by its round and its number; None for a text by itself."""
+    pair = experiment.prediction.pair
+    return None if pair is None else (experiment.round, pair)
+
+
+def _experiment(experiment: Experiment, maximum: float) -> list[str]:
+    """A text as the subject read it; the prediction, and the words that fired with their levels."""
+    prediction = experiment.prediction
+    kind = prediction.kind if prediction.pair is None else f"{prediction.kind} {prediction.pair}"
+    shown = levels(experiment.activations, maximum).tolist()
+    rows = zip(experiment.words, experiment.activations.tolist(), shown, strict=True)
+    fired = [
+        f"{shown_word(word)} ({level or 'under 1'})"
+        for word, activation, level in rows
+        if activation > experiment.threshold
+    ]
+    said, true = "fires" if prediction.fires else "silent", "; ".join(fired) or "silent"
+    return [
+        f"{experiment.verdict.capitalize()} test ({kind}): {spaced(experiment.words)}",
+        f"  predicted: {said}; true: {true}",
+    ]
 
 
 def _marked(excerpt: Excerpt) -> NDArray[np.bool_]:

@@ -3,7 +3,8 @@
 A scorer is found by name among ours and those of installed packages (entry points of the group
 `exegete.scorers`); ours can't be replaced from outside. Its constructor is given what it asks for, by the
 names of its parameters: `simulator`, `split`, `threshold`, `seed`, `n_boot` and `n_perm`; `llm` and
-`model_name` if it asks a language model itself; `sentences` if it compares texts by their embeddings.
+`model_name` if it asks a language model itself; `sentences` if it compares texts by their embeddings; `bench`
+if it runs texts on the subject.
 
 A class may say `BAR`, the value to clear where it stands beside another scorer, in its own units; and
 `WHY_NOT_FIRST`, if its score must not decide on a label.
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from exegete.llm.llm import LLM
     from exegete.scorers.scorer import Scorer
     from exegete.simulators.simulator import Simulator
+    from exegete.subjects.bench import Bench
 
-__all__ = ["GROUP", "SCORERS", "bar", "build", "names"]
+__all__ = ["GROUP", "SCORERS", "bar", "build", "names", "wants_bench"]
 
 GROUP = "exegete.scorers"
 
@@ -34,6 +36,7 @@ SCORERS = {
     "discrimination": "exegete.scorers.discrimination:DiscriminationScorer",
     "embedding": "exegete.scorers.embedding:EmbeddingScorer",
     "intruder": "exegete.scorers.intruder:IntruderScorer",
+    "generation": "exegete.scorers.generation:GenerationScorer",
 }
 """Our own scorers, by name, each imported when it is asked for."""
 
@@ -52,6 +55,15 @@ def bar(name: str) -> float | None:
     return getattr(_load(name), "BAR", None)
 
 
+def wants_bench(name: str) -> bool:
+    """Whether a scorer runs texts on the subject.
+
+    Raises:
+        UsageError: there is no such scorer.
+    """
+    return "bench" in inspect.signature(_load(name)).parameters
+
+
 def build(
     name: str,
     simulator: Simulator,
@@ -64,6 +76,7 @@ def build(
     llm: LLM | None = None,
     model_name: str | None = None,
     sentence_model: str | None = None,
+    bench: Bench | None = None,
     first: bool = False,
 ) -> Scorer:
     """Make a scorer by its name.
@@ -79,11 +92,12 @@ def build(
         llm: the model it may ask; not needed by a scorer that asks none.
         model_name: that model as named on the command line.
         sentence_model: name or folder of a sentence model (see `exegete.subjects.sentences`).
+        bench: what texts are run on; not needed by a scorer that runs none.
         first: whether its score decides on labels.
 
     Raises:
-        UsageError: there is no such scorer; it asks a model and none was given, or compares texts and the
-            sentence model is not there; or it must not come first.
+        UsageError: there is no such scorer; it asks a model and none was given, compares texts and the
+            sentence model is not there, or runs texts and there is no subject; or it must not come first.
     """
     make = _load(name)
     if first and (why := getattr(make, "WHY_NOT_FIRST", None)):
@@ -107,6 +121,13 @@ def build(
         from exegete.subjects.sentences import Sentences
 
         given["sentences"] = Sentences.open(sentence_model)
+    if "bench" in wanted:
+        if bench is None:
+            raise UsageError(
+                f"scorer {name!r} runs texts on the subject, and there is none here: leave it out, or use "
+                "evidence that `exegete harvest` made"
+            )
+        given["bench"] = bench
     return cast("Scorer", make(**given))
 
 

@@ -148,8 +148,6 @@ def reliability(confidence: Values, right: Truths, n_bins: int = 10) -> list[Bin
     Raises:
         ValueError: lengths differ, or a confidence is not in [0, 1].
     """
-    from scipy.special import betaincinv
-
     values, truth = _checked(confidence, right)
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     place = np.searchsorted(edges[1:-1], values)
@@ -157,8 +155,7 @@ def reliability(confidence: Values, right: Truths, n_bins: int = 10) -> list[Bin
     for i in np.unique(place).tolist():
         own = place == i
         n, k = int(own.sum()), int(truth[own].sum())
-        tail = (1 - LEVEL) / 2
-        held = values[own]
+        held, (rate_low, rate_high) = values[own], jeffreys(k, n)
         bins.append(
             Bin(
                 low=float(edges[i]),
@@ -166,11 +163,24 @@ def reliability(confidence: Values, right: Truths, n_bins: int = 10) -> list[Bin
                 n=n,
                 mean_confidence=float(held.mean().clip(held.min(), held.max())),  # rounding can leave the bin
                 rate=k / n,
-                rate_low=0.0 if k == 0 else float(betaincinv(k + 0.5, n - k + 0.5, tail)),
-                rate_high=1.0 if k == n else float(betaincinv(k + 0.5, n - k + 0.5, 1 - tail)),
+                rate_low=rate_low,
+                rate_high=rate_high,
             )
         )
     return bins
+
+
+def jeffreys(k: int, n: int) -> tuple[float, float]:
+    """95% Jeffreys interval of a rate of which k of n were seen [Brown, Cai & DasGupta 2001].
+
+    Returns:
+        Its ends, with 0 or 1 for an end that nothing was seen beyond.
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k + 0.5, n - k + 0.5, tail))
+    return low, 1.0 if k == n else float(betaincinv(k + 0.5, n - k + 0.5, 1 - tail))
 
 
 def expected_calibration_error(confidence: Values, right: Truths, n_bins: int = 10) -> float | None:

@@ -13,6 +13,7 @@ good, middling and poor labels (python -m benchmarks.coverage).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,8 +123,26 @@ def balanced_accuracy_draws(judged: Judgements, seed: int, n_draws: int) -> Arra
     Returns:
         (B,) values between 0 and 1; 1 among them only where all judgements are right.
     """
+    firing, silent = share_draws(
+        ((judged.hits, judged.positives), (judged.passes, judged.negatives)), seed, n_draws
+    )
+    return (firing + silent) / 2
+
+
+def share_draws(counts: Sequence[tuple[int, int]], seed: int, n_draws: int) -> list[Array]:
+    """Plausible shares of right judgements, given some of each kind.
+
+    Args:
+        counts: for each kind, how many judgements were right, of how many.
+        seed: chooses the draws.
+        n_draws: how many, B.
+
+    Returns:
+        For each kind (B,) shares. In the first half of the draws the imaginary judgement of every kind is
+        wrong, in the second it is right.
+    """
     rng = np.random.default_rng([seed, 3])
-    rightly = np.arange(n_draws) >= (n_draws + 1) // 2  # the imaginary excerpts are judged so
+    rightly = np.arange(n_draws) >= (n_draws + 1) // 2
 
     def shares(right: int, n: int) -> Array:
         imaginary = rng.gamma(1.0, size=n_draws)
@@ -131,7 +150,7 @@ def balanced_accuracy_draws(judged: Judgements, seed: int, n_draws: int) -> Arra
         wrong = rng.gamma((n - right) * (1 + 1 / n), size=n_draws)
         return np.asarray((weight + rightly * imaginary) / (weight + wrong + imaginary))
 
-    return (shares(judged.hits, judged.positives) + shares(judged.passes, judged.negatives)) / 2
+    return [shares(right, n) for right, n in counts]
 
 
 def dealt_balanced_accuracies(judged: Judgements, seed: int, n_perm: int) -> Array:

@@ -23,7 +23,7 @@ from exegete.scorers.statistics import Array, Paired, correlation
 LEVEL = 0.95
 """Nominal coverage of intervals, unless another is asked for."""
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Two values closer than this are the same value, summed in another order."""
 
 
@@ -116,7 +116,7 @@ def compare(observed: float, null: Array) -> Chance:
     if not len(null):
         return Chance(None, None, None)
     defined = null[~np.isnan(null)]
-    as_good = len(null) - np.count_nonzero(defined < observed - _ROUNDING)
+    as_good = len(null) - np.count_nonzero(defined < observed - ROUNDING)
     p_value = float((1 + as_good) / (1 + len(null)))
     if not len(defined):
         return Chance(p_value, None, None)

@@ -15,6 +15,17 @@ whose scores say different things clearly is one that no single number describes
   is found for 5% of such labels at most, whatever their quality, the bar, and how few excerpts were sampled
   (tests/scorers/test_triangulation.py).
 - *missing judgements*. With the missing ones all wrong the value misses the bar, all right it reaches it.
+
+Three levels of evidence stand side by side: what was observed (the primary score), what interventions on
+texts show (`generation`) and what interventions on the model show (`ablation`, `steering`). Where they were
+made,
+
+- *fails when tested*. The primary score is clear above its bar, and generation clear below its own.
+- *predicts but does not cause*. The primary score is clear above its bar, and zeroing the feature moves the
+  model's predictions less than most random directions do. Not to be found above them is no evidence of that.
+- *causes but does not predict*. The primary score is clear below its bar; zeroing the feature moves
+  predictions more than random directions do; and its continuations are told by its output label better than
+  by guessing.
 """
 
 from __future__ import annotations
@@ -36,7 +47,9 @@ Reason = Literal[
     "good on top only",
     "not on hard quiet",
     "collides with a neighbour",
+    "fails when tested",
     "predicts but does not cause",
+    "causes but does not predict",
 ]
 """Why a person should look at a label, by a short name that does not change."""
 
@@ -51,17 +64,24 @@ SENTENCES: Mapping[Reason, str] = {
     "good on top only": "the label falls short on excerpts that are not the strongest",
     "not on hard quiet": "the label falls short against the quiet excerpts that look most like firing ones",
     "collides with a neighbour": "the label does not tell the feature from its nearest neighbours",
-    "predicts but does not cause": "the label says when the feature fires, and not what the feature does",
+    "fails when tested": "texts written from the label don't do what it says",
+    "predicts but does not cause": "zeroing the feature changes less than most random directions do",
+    "causes but does not predict": "the feature does what its output label says",
 }
 """What each reason says, to go on "r = .62 [.51, .71] clears .50, but …"; in the order they are named in."""
 
 Stance = Literal["clear above", "unclear", "clear below"]
 """Where a score's interval lies: all of it at or above the bar, on both sides, or all below."""
 
-DISCRIMINATION = "discrimination"
-APART = frozenset({"embedding", "intruder", DISCRIMINATION})
+DISCRIMINATION, GENERATION, ABLATION, STEERING = "discrimination", "generation", "ablation", "steering"
+APART = frozenset({"embedding", "intruder", DISCRIMINATION, GENERATION, ABLATION, STEERING})
 """Scorers that can't contradict the primary one: two measure how interpretable a feature is, whatever its
-label says, and the last asks something else, for which there is a reason of its own."""
+label says, and the others ask something else, for which there are reasons of their own."""
+
+ALPHA = 0.05
+"""Largest p-value of an intervention that counts as an effect."""
+IDLE = 0.5
+"""p-value above which an intervention counts as having none: most controls do as much."""
 
 TOP_BIAS, TOP_NOISE, HARD_NOISE = 0.25, 0.9, 0.75
 """How far r of two kinds of excerpts may lie apart where a label is equally good on both."""
@@ -107,6 +127,7 @@ def disagreements(
             score, threshold, "r_random_quiet", "r_hard_quiet", _noise(HARD_NOISE, score.n_read)
         ),
         "collides with a neighbour": any(_collides(other, bars) for other in beside),
+        **_by_intervention(stance(score, threshold), {base_name(other): other for other in beside}, bars),
     }
     return [reason for reason, held in holds.items() if held]
 
@@ -122,6 +143,29 @@ def opponent(
         if bar is not None and base_name(other) not in APART and opposite and stance(other, bar) == opposite:
             return other
     return None
+
+
+def _by_intervention(
+    own: Stance | None, beside: Mapping[str, Score], bars: Mapping[str, float]
+) -> dict[Reason, bool]:
+    """Reasons that interventions give; none where no intervention was made, or none had a value."""
+    tested, bar = beside.get(GENERATION), bars.get(GENERATION)
+    moves, does_as_said = (_has_effect(beside.get(name)) for name in (ABLATION, STEERING))
+    return {
+        "fails when tested": own == "clear above"
+        and tested is not None
+        and bar is not None
+        and stance(tested, bar) == "clear below",
+        "predicts but does not cause": own == "clear above" and moves is False,
+        "causes but does not predict": own == "clear below" and moves is True and does_as_said is True,
+    }
+
+
+def _has_effect(score: Score | None) -> bool | None:
+    """Whether an intervention did more than its controls; None where that is not known."""
+    if score is None or score.value is None or score.p_value is None:
+        return None
+    return True if score.p_value <= ALPHA else False if score.p_value > IDLE else None
 
 
 def _missing_matter(score: Score, threshold: float) -> bool:

@@ -4,7 +4,8 @@ low >= threshold and no reason to doubt it   accepted
 high < threshold                             rejected
 the interval straddles the threshold         review
 low >= threshold, and a reason to doubt it   review      no better than chance, or scores that disagree
-high < threshold, and clearly contradicted   review      by another scorer, or by what is missing
+high < threshold, and clearly contradicted   review      by another scorer, by what is missing, or by what
+                                                         the feature does to the model
 the label predicts the same everywhere       rejected    it was tested, and said nothing
 no value for want of evidence or replies     unscorable  it was not tested
 
@@ -22,8 +23,11 @@ from exegete.scorers.triangulation import SENTENCES, Reason, base_name, disagree
 Q_MAX = 0.05
 """Largest p- or q-value that counts as better than chance."""
 
-_REDEEMING: frozenset[Reason] = frozenset({"scorers disagree", "missing judgements"})
-"""Reasons to look at a label whose score stays below the threshold: it may be better than that."""
+_REDEEMING: frozenset[Reason] = frozenset(
+    {"scorers disagree", "missing judgements", "causes but does not predict"}
+)
+"""Reasons to look at a label whose score stays below the threshold: it may be better than that, or the
+feature be one that its output label describes."""
 
 
 def decide(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exegete.explainers.shown import ATTEMPTS, MISTAKES, as_attempts, as_marked, as_pairs, levels
+from exegete.explainers.shown import (
+    ATTEMPTS,
+    FAILED,
+    HELD,
+    MISTAKES,
+    as_attempts,
+    as_experiments,
+    as_marked,
+    as_pairs,
+    levels,
+)
+from tests.explainers.bench_fakes import experiment
 from tests.explainers.explainer_fakes import DEGREE, attempt, excerpt
 
 ACTS = st.lists(st.floats(-5, 20, width=32), min_size=1, max_size=40)
@@ -112,6 +125,60 @@ def test_only_the_best_attempts_and_worst_mistakes_are_shown() -> None:
     """However many rounds went before, a few attempts are shown, with a few mistakes of each."""
     one = attempt("food words")
     many = [type(one)(one.label, 0.5, one.misses * 50, one.false_alarms * 50)] * 50
+    tests = [experiment("far too hot", [8, 8, 0], fires=i % 2 == 0) for i in range(100)]
+    many = [dataclasses.replace(one, experiments=tuple(tests)) for one in many]
     shown = as_attempts(many, 8.0)
+    assert shown.count("Failed test ") == ATTEMPTS * FAILED
+    assert shown.count("Held test ") == ATTEMPTS * HELD
     assert shown.count("Label ") == ATTEMPTS
     assert shown.count("Missed: ") == shown.count("False alarm: ") == ATTEMPTS * MISTAKES
+
+
+def test_experiments_show_what_was_predicted_and_what_is_true() -> None:
+    """A test shows its kind, its text as the subject read it, the prediction, and the words that fired."""
+    found = [
+        experiment("by the river bank", [0, 0, 0, 7.2], fires=False, kind="near miss"),
+        experiment("money in a safe", [0, 0, 0, 0], fires=True, kind="without the key token"),
+        experiment("the bank is shut", [0, 16, 0, 0.2], fires=True, threshold=0.1),
+    ]
+    assert as_experiments(found, 8.0, 9, 9) == [
+        "Failed test (near miss): by the river bank",
+        "  predicted: silent; true: bank (9)",
+        "Failed test (without the key token): money in a safe",
+        "  predicted: fires; true: silent",
+        "Held test (fires): the bank is shut",
+        "  predicted: fires; true: bank (10); shut (under 1)",
+    ]
+
+
+def test_what_was_not_run_is_not_shown() -> None:
+    """A test without an outcome tells a reviser nothing."""
+    one = experiment("by the river bank", [0, 0, 0, 7.2], fires=False)
+    missing = dataclasses.replace(one, words=(), activations=np.zeros(0, np.float32), verdict="not run")
+    assert as_experiments([missing], 8.0, 9, 9) == []
+
+
+def test_the_second_text_of_a_failed_pair_is_shown_beside_it() -> None:
+    """Of those that held, the twin of a failed text comes before all others, and in its place."""
+    pairs = [
+        [
+            experiment(f"{n} yes", [8, 0], fires=True, kind="minimal pair", pair=n),
+            experiment(f"{n} no", [0, 8 * (n == 1)], fires=False, kind="minimal pair", pair=n),
+        ]
+        for n in (1, 2, 3)
+    ]
+    lines = as_experiments([one for pair in pairs for one in pair], 8.0, 9, 1)
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "Held test (minimal pair 1): 1 yes",
+        "Failed test (minimal pair 1): 1 no",
+    ]
+
+
+def test_attempts_show_their_experiments() -> None:
+    """Tests stand below the mistakes of the label that they were written for."""
+    tests = (experiment("by the river bank", [0, 0, 0, 7.2], fires=False, kind="near miss"),)
+    first, second = as_attempts(
+        [dataclasses.replace(attempt("food"), experiments=tests), attempt("soup")], 8.0
+    ).split("\n\n")
+    assert first.split("\n")[-2:] == as_experiments(tests, 8.0, FAILED, HELD)
+    assert "test (" not in second

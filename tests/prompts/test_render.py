@@ -14,10 +14,13 @@ from exegete.prompts.material import fenced
 
 FOLDER = Path(prompts.__file__).parent
 
-VALUES = {
+VALUES: dict[str, dict[str, str | int | None]] = {
+    "falsify": {"attempt": "Label 1: b", "before": None, "excerpts": "Excerpt 1: a <<b>>", "n": 4},
     "intruder": {"excerpts": "Excerpt 1: a <<b>>", "n": 5},
     "highlight": {"excerpts": "Excerpt 1: a <<b>>", "attempts": None, "k": 3},
     "token-activation": {"excerpts": "Excerpt 1\na\t0", "attempts": None, "k": 3},
+    "output": {"lens_raised": "a", "lens_lowered": "b", "change_raised": "c", "change_lowered": "d"},
+    "steering": {"label": "promotes \"a\"", "sets": "Set 1, up: a", "n": 4},
     "logprob": {"excerpt": "a b", "label": "b"},
     "sparse": {"excerpts": "Excerpt 1: a b", "label": "b", "problems": None, "n": 1},
     "sparse-numbered": {"excerpts": "Excerpt 1: 1:a 2:b", "label": "b", "problems": None, "n": 1},

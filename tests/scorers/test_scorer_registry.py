@@ -14,14 +14,16 @@ from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.discrimination import DiscriminationScorer
 from exegete.scorers.embedding import EmbeddingScorer
 from exegete.scorers.fuzzing import FuzzingScorer
+from exegete.scorers.generation import GenerationScorer
 from exegete.scorers.intruder import IntruderScorer
 from exegete.scorers.simulation import SimulationScorer
 from exegete.subjects import sentences
+from exegete.subjects.measurements import RememberedOnly
 from tests.llm.fakes import FakeLLM, reply
 from tests.scorers.scorer_fakes import FakeSimulator, evidence, faithful
 
 SIMULATOR = FakeSimulator(evidence(), faithful)
-OURS = ("simulation", "detection", "fuzzing", "discrimination", "embedding", "intruder")
+OURS = ("simulation", "detection", "fuzzing", "discrimination", "embedding", "intruder", "generation")
 
 
 class FromElsewhere:
@@ -66,6 +68,18 @@ def test_one_that_asks_a_model() -> None:
         scorers.build("intruder", SIMULATOR, "report", threshold=0.5, seed=0)
 
 
+def test_one_that_runs_texts() -> None:
+    """The generation scorer is given the subject beside the model, and refused in one sentence without."""
+    llm, bench = FakeLLM([reply()]), RememberedOnly.__new__(RememberedOnly)
+    asked = {"threshold": 0.5, "seed": 3, "llm": llm, "model_name": "m"}
+    made = scorers.build("generation", SIMULATOR, "report", bench=bench, n_boot=7, **asked)
+    assert made == GenerationScorer(llm, "m", bench, "report", 0.5, 3, n_boot=7)
+    with pytest.raises(UsageError, match="'generation' runs texts on the subject, and there is none here"):
+        scorers.build("generation", SIMULATOR, "report", **asked)
+    with pytest.raises(UsageError, match=r"can't be the first one.*: it runs a few texts"):
+        scorers.build("generation", SIMULATOR, "report", bench=bench, first=True, **asked)
+
+
 def test_one_that_compares_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedding scorer is given the sentence model by the name that was asked for."""
     opened: list[str | None] = []
@@ -92,7 +106,7 @@ def test_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of ours states its bar, above its chance level; another package's need not."""
     points = [EntryPoint("mine", f"{__name__}:FromElsewhere", scorers.GROUP)]
     monkeypatch.setattr(scorers, "entry_points", lambda group: points)
-    assert [scorers.bar(name) for name in OURS] == [0.5, 0.75, 0.75, 0.75, 0.75, 0.5]
+    assert [scorers.bar(name) for name in OURS] == [0.5, 0.75, 0.75, 0.75, 0.75, 0.5, 0.5]
     assert scorers.bar("mine") is None
 
 
