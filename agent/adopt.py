@@ -27,7 +27,10 @@ from exegete.errors import WorkspaceDamaged
 
 _JSON = ("parameters", "details")
 _OF_PEOPLE = "run IN (SELECT run FROM store.runs WHERE kind != 'job')"
-_WHICH = {"runs": "true", "reviews": "true", "labels": _OF_PEOPLE, "scores": _OF_PEOPLE}
+_WHICH = {
+    **{"runs": "true", "reviews": "true", "thresholds": "true"},
+    **{"labels": _OF_PEOPLE, "scores": _OF_PEOPLE},
+}
 
 
 def adopt(store: Store) -> list[str]:

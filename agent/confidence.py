@@ -3,12 +3,15 @@
 A run's raw confidence is the share of draws in which a label's score clears the threshold. Of some of its
 labels it becomes known whether they are right:
 
-    reviews     people decided about the very label: accepted is right, edited or rejected is wrong
+    audit       people decided about the very label, on cards that were dealt at random: accepted is right,
+                edited or rejected is wrong
+    reviews     all their decisions, most of them about cards that they were sent for a reason
     controls    planted features in the run; code found whether the label says what was planted
 
 From each a rising map is fitted (`exegete.scorers.calibration`), and kept with how well it does on labels
-that it was not fitted on. The run's labels get their confidence from the map of its reviews, which are about
-the features that matter, else from that of its controls, else they keep the raw one.
+that it was not fitted on. The run's labels get their confidence from the first of these that has labels
+enough: the random cards stand for all labels of the run, the others for the queue, and planted features for
+nothing but themselves. Where there is none, labels keep the raw one.
 """
 
 from __future__ import annotations
@@ -34,21 +37,24 @@ from exegete.scorers.calibration import (
 )
 from exegete.scorers.statistics import Array
 
-Source = Literal["reviews", "controls"]
+Source = Literal["audit", "reviews", "controls"]
 
 FOLDS = 10
 """Of labels of known truth, chosen by hash: each is mapped by a map fitted to the other nine tenths."""
 
-_KNOWN: Mapping[Source, str] = {
-    "reviews": """
+_REVIEWED = """
         SELECT o.harvest, o.feature_index, o.polarity, o.confidence, r.decision = 'accept', r.made_at
-        FROM store.outcomes o JOIN store.reviews r
+        FROM store.outcomes o JOIN store.decided r
             ON r.harvest = o.harvest AND r.feature_index = o.feature_index AND r.polarity = o.polarity
             AND r.label_before = o.label
-        WHERE o.run = $run AND o.confidence IS NOT NULL
+        WHERE o.run = $run AND o.confidence IS NOT NULL {which}
         QUALIFY row_number() OVER (
             PARTITION BY o.harvest, o.feature_index, o.polarity ORDER BY r.made_at DESC, r.decision
-        ) = 1""",
+        ) = 1"""
+
+_KNOWN: Mapping[Source, str] = {
+    "audit": _REVIEWED.format(which="AND r.audit"),
+    "reviews": _REVIEWED.format(which=""),
     "controls": """
         SELECT o.harvest, o.feature_index, o.polarity, o.confidence, c.is_right, o.made_at
         FROM store.outcomes o JOIN store.checked c
@@ -92,7 +98,7 @@ def map_confidence(con: duckdb.DuckDBPyConnection, run: str) -> None:
         run: the run's name.
     """
     con.execute("DELETE FROM store.calibrations WHERE run = ?", [run])
-    known = {source: _known(con, run, source) for source in _KNOWN}
+    known = {source: known_labels(con, run, source) for source in _KNOWN}
     maps = {source: fit(k.confidence, k.right) for source, k in known.items() if k is not None}
     used = next((source for source, map_ in maps.items() if map_ is not None), None)
     for source, labels in known.items():
@@ -132,7 +138,7 @@ def keep_checked(
     map_confidence(con, run)
 
 
-def _known(con: duckdb.DuckDBPyConnection, run: str, source: Source) -> Known | None:
+def known_labels(con: duckdb.DuckDBPyConnection, run: str, source: Source) -> Known | None:
     """Labels known to be right or wrong by one source, in the order of a hash; None when there are none."""
     rows = con.execute(_KNOWN[source], {"run": run}).fetchall()
     if not rows:

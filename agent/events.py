@@ -5,7 +5,8 @@
     {"event": id, "rows": {table: [row, …]}, "at": UTC, "version": …}
     {"event": id, "finished": {"run": …, "+": "0-511", "-": ""}, "at": UTC, "version": …}
 
-Rows are those of runs as they were registered, of people's decisions, and of labels that a person had scored.
+Rows are those of runs as they were registered, of people's decisions, of thresholds they set, and of labels
+that they had scored.
 They are written within the transaction that inserts them, before it is committed: what the labels file has
 is here too, and what it refused is not. `finished` says which features of a run have an outcome: of features
 that asked no model the journal knows nothing. The id is a digest of what happened, so that an event that is
@@ -42,6 +43,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "reviews": ("harvest", "feature_index", "polarity", "decision", "reviewer", "made_at"),
     "labels": ("run", "label_id"),
     "scores": ("run", "label_id", "scorer", "split"),
+    "thresholds": ("run", "made_at"),
 }
 """Tables whose rows are noted, with the columns by which a row is known again."""
 POLARITIES: tuple[Polarity, ...] = ("+", "-")

@@ -42,16 +42,27 @@ class Examiner:
             LLMError: no model could be reached.
         """
         scores = await self.scores_of(label)
-        verdict = decide(
+        return self.verdict_on(label, scores), scores
+
+    def verdict_on(
+        self, label: Label, scores: Sequence[Score], interventions: Sequence[Score] = ()
+    ) -> Verdict:
+        """Decide by a label's scores, and by what acting on its feature did, where that is known.
+
+        Args:
+            label: the frozen label.
+            scores: on the report split, the primary one first.
+            interventions: ablation and steering of its feature.
+        """
+        return decide(
             label.feature,
             label,
             scores[0],
             self.threshold,
-            beside=scores[1:],
+            beside=[*scores[1:], *interventions],
             bars=self.bars,
             noted=remarks(label),
         )
-        return verdict, scores
 
     async def scores_of(self, label: Label) -> tuple[Score, ...]:
         """Score a label on its feature's report evidence, whoever's label it is, without a verdict.

@@ -18,15 +18,17 @@ from exegete.agent.events import note_finished
 from exegete.agent.graph import RECURSION_LIMIT, build_graph
 from exegete.agent.independence import Independence
 from exegete.agent.mixed import Sides, opened_sides
+from exegete.agent.models import Models
 from exegete.agent.null_plan import plan_nulls
 from exegete.agent.nulls import Null, NullScorer
-from exegete.agent.parts import Models, Parts, open_parts, opened_evidence
+from exegete.agent.parts import Parts, open_parts, opened_evidence
 from exegete.agent.recorder import Recorder
 from exegete.agent.rows import Case
 from exegete.agent.runs import register_run
 from exegete.agent.sitting import Failed, Sitting
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
+from exegete.agent.subject import opened_subject
 from exegete.agent.tags import at_work_on
 from exegete.agent.todo import features_wanted
 from exegete.datastore.evidence_file import FeatureSummary
@@ -113,6 +115,7 @@ class Job:
         self._workspace, self._spec, self._on_progress = workspace, spec, on_progress
         self._progress = Progress()
         self._sitting = Sitting(spec, self._say)
+        self._said: set[str] = set()
 
     async def run(self) -> JobReport:
         """Label every feature that has no outcome yet, then score the run's nulls.
@@ -130,7 +133,8 @@ class Job:
             stack.enter_context(self._workspace.job_lock())
             evidence = stack.enter_context(opened_evidence(self._workspace, spec.harvest))
             try:
-                parts = open_parts(spec, evidence, models)
+                subject = stack.enter_context(opened_subject(self._workspace, spec, evidence))
+                parts = open_parts(spec, evidence, models, subject=subject)
                 sides = stack.enter_context(opened_sides(parts))
                 wanted = features_wanted(evidence, spec.features)
                 for line in await models.check():
@@ -170,6 +174,7 @@ class Job:
         async def label(ready: _Ready) -> None:
             state = await self._case(ready)
             if state is not None:
+                self._say_what_is_missing(state)
                 recorder.add(Case(state, ready.summary, ready.harvest))
                 self._progress.done += 1
                 if ready.planted:
@@ -238,6 +243,14 @@ class Job:
         # That the lexical pair judges itself is what it is for, and no news at every start.
         if independence.sentence is not None and independence.kind != "no model":
             self._say(independence.sentence)
+
+    def _say_what_is_missing(self, state: CaseState) -> None:
+        """What could not be measured on the subject, once each: many features have the same reason."""
+        for taken in state.get("decisions", ()):
+            why = taken.decision.why
+            if taken.decision.action == "go on without" and why not in self._said:
+                self._said.add(why)
+                self._say(why)
 
     def _report(self, left: int) -> JobReport:
         p = self._progress

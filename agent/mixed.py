@@ -2,8 +2,9 @@
 
 `--with-controls 32` plants 32 features on the text of the harvest's quiet pool (controls/suite.py). They go
 through the same steps as real ones, at places among them that a hash decides; nothing that a model is asked
-says which a feature is. Their indices come after the harvest's, so that within a run an index is one feature.
-Their rows belong to a harvest of their own, of kind 'controls'.
+says which a feature is, and their labels are tested on what was planted (controls/bench.py). Their indices
+come after the harvest's, so that within a run an index is one feature. Their rows belong to a harvest of
+their own, of kind 'controls'.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from exegete.agent.parts import Parts
 from exegete.agent.rows import feature_rows
 from exegete.agent.todo import features_left
+from exegete.controls.bench import PlantedBench
 from exegete.controls.suite import SuiteSpec, make_suite
 from exegete.controls.text import pool_text
 from exegete.datastore.evidence_file import EvidenceFile
@@ -89,8 +91,9 @@ def opened_sides(parts: Parts) -> Iterator[Sides]:
     suite = SuiteSpec.mixture(spec.with_controls, spec.seed, first)
     manifest, _ = make_suite(pool_text(file), suite, file.path.parent)
     planted = EvidenceFile(file.path.with_name(f"{manifest.name}.duckdb"))
+    bench = None if parts.bench is None else PlantedBench(planted)
     try:
-        yield Sides(parts, replace(parts, evidence=planted))
+        yield Sides(parts, replace(parts, evidence=planted, bench=bench, effects=None))
     finally:
         planted.close()
 

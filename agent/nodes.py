@@ -8,23 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from exegete.agent import strategy
 from exegete.agent.examiner import Examiner
-from exegete.agent.state import CaseState, Trial
+from exegete.agent.state import CaseState, Taken, Trial
 from exegete.agent.tags import at_stage
+from exegete.agent.tally import tokens_so_far
+from exegete.agent.testing import Testing
 from exegete.datastore.evidence import AgentEvidence
-from exegete.datastore.records import Evidence, Label, Plan, Score, Verdict
-from exegete.errors import NoReadableReply
+from exegete.datastore.records import Evidence, FeatureId, Label, Plan, Score, Verdict
+from exegete.errors import NoReadableReply, SubjectError
 from exegete.explainers.explainer import Attempt, Explainer, Mistake
 from exegete.scorers.reading import read
 from exegete.scorers.scorer import Scorer
 from exegete.simulators.simulator import Simulator
 
+if TYPE_CHECKING:
+    from exegete.agent.output import OutputFindings
+
 SHOWN = Plan(top=10, per_decile=0, quiet=0)
 """Excerpts kept in the labels file for people to see."""
 MISTAKES = 5
 """Misses, and false alarms, that a reviser is shown of a label."""
+
+
+class Effects(Protocol):
+    """Finds out what features do to the subject's predictions."""
+
+    async def study(self, feature: FeatureId) -> OutputFindings:
+        """Measure one feature.
+
+        Raises:
+            SubjectError: the subject has no output side, or the feature none that can be measured.
+            NoReadableReply: what was measured could not be put in words.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,9 @@ class Nodes:
         candidates: labels wanted from a proposal and from a revision.
         rounds: revisions allowed.
         seed: the scorer's; with it, mistakes are read from the very simulation that was scored.
+        testing: writes tests of labels and runs them on the subject; None: labels are not tested.
+        effects: measures what features do; None: that is not asked for.
+        case_budget: tokens a case may take before its label is frozen; None: any number.
     """
 
     evidence: AgentEvidence
@@ -52,22 +73,21 @@ class Nodes:
     candidates: int
     rounds: int
     seed: int
+    testing: Testing | None = None
+    effects: Effects | None = None
+    case_budget: int | None = None
 
     async def recall(self, state: CaseState) -> CaseState:
         """Look at what is known of the feature; dead and unscorable ones leave here."""
         feature = state["feature"]
         decision = strategy.after_recall(self.evidence.summary(feature))
         shown = self.evidence.explain(feature, replace(SHOWN, window=self.plan.window, unit=self.plan.unit))
+        known: CaseState = {"shown": shown.activating, **_took(state, "recall", decision)}
         if decision.action == "dead":
-            return {"shown": (), "verdict": Verdict(feature, "dead", None, None, decision.why)}
-        known: CaseState = {"shown": shown.activating}
+            return {**known, "shown": (), "verdict": Verdict(feature, "dead", None, None, decision.why)}
         if decision.action == "unscorable":
             known["verdict"] = Verdict(feature, "unscorable", None, None, decision.why)
         return known
-
-    def after_recall(self, state: CaseState) -> str:
-        """To `propose`, unless the case is decided."""
-        return "end" if "verdict" in state else "propose"
 
     async def propose(self, state: CaseState) -> CaseState:
         """Ask the explainer for candidates.
@@ -83,44 +103,81 @@ class Nodes:
         return {"pending": tuple(labels), "trials": (), "attempts": (), "best_by_round": ()}
 
     async def trial(self, state: CaseState) -> CaseState:
-        """Score the pending labels on the refine split, and find each one's worst mistakes there."""
+        """Score the pending labels on the refine split, find each one's worst mistakes there, and decide."""
         at_stage("trial")
         evidence = self.evidence.refine(state["feature"], self.plan)
         tried = [(label, await self.scorer.score(label, evidence)) for label in state["pending"]]
         attempts = [await self._attempt(label, score, evidence) for label, score in tried]
         ranked = _best_first([*state["attempts"], *attempts])
+        best = (*state["best_by_round"], ranked[0].score)
+        spent = (*state.get("spent_by_round", ()), tokens_so_far())
+        case = strategy.Standing(best, self.rounds, self.testing is not None, spent, self.case_budget)
         return {
             "pending": (),
             "trials": (*state["trials"], *(Trial(label, score) for label, score in tried)),
             "attempts": ranked,
-            "best_by_round": (*state["best_by_round"], ranked[0].score),
+            "best_by_round": best,
+            "spent_by_round": spent,
+            **_took(state, "trial", strategy.after_trial(case)),
         }
 
-    def after_trial(self, state: CaseState) -> str:
-        """To `revise` while it pays, else to `report`."""
-        decision = strategy.after_trial(state["best_by_round"], self.rounds)
-        return "revise" if decision.action == "revise" else "report"
+    async def falsify(self, state: CaseState) -> CaseState:
+        """Have the best label tested on the subject; what came out goes to the reviser with it."""
+        at_stage("falsify")
+        assert self.testing is not None, "the strategy sends no case here without"
+        best, *others = state["attempts"]
+        evidence = self.evidence.explain(state["feature"], self.explainer.plan)
+        before, number = state.get("experiments", ()), state.get("falsified", 0) + 1
+        found, why_none = await self.testing.round(number, best, evidence, before)
+        tested = replace(best, experiments=(*best.experiments, *found))
+        return {
+            "attempts": (tested, *others),
+            "experiments": (*before, *found),
+            "falsified": number,
+            **_took(state, "falsify", strategy.after_falsification(found, why_none)),
+        }
 
     async def revise(self, state: CaseState) -> CaseState:
         """Show the explainer what went wrong, and ask for better labels; those already tried are dropped."""
         at_stage("revise")
         evidence = self.evidence.explain(state["feature"], self.explainer.plan)
         known = {attempt.label.text for attempt in state["attempts"]}
+        why_none = None
         try:
             labels = await self.explainer.revise(evidence, state["attempts"], self.candidates)
-        except NoReadableReply:
+        except NoReadableReply as error:
             labels = []  # the labels so far stand; an unreadable revision costs a round, not the case
-        return {"pending": tuple(label for label in labels if label.text not in known)}
-
-    def after_revise(self, state: CaseState) -> str:
-        """To `trial` if there is anything new."""
-        return "trial" if state["pending"] else "report"
+            why_none = str(error)
+        new = tuple(label for label in labels if label.text not in known)
+        return {"pending": new, **_took(state, "revise", strategy.after_revision(len(new), why_none))}
 
     async def report(self, state: CaseState) -> CaseState:
         """Freeze the label with the best refine score, and have it examined on the report split."""
+        spent = tokens_so_far()
         at_stage("report")
         verdict, scores = await self.examiner.examine(state["attempts"][0].label)
-        return {"verdict": verdict, "scores": scores}
+        return {"verdict": verdict, "scores": scores, "tokens_spent": spent}
+
+    async def output(self, state: CaseState) -> CaseState:
+        """Find out what the feature does, and decide anew; where that can't be, the case goes on without."""
+        at_stage("output")
+        assert self.effects is not None, "no case comes here without"
+        try:
+            found = await self.effects.study(state["feature"])
+        except (SubjectError, NoReadableReply) as error:
+            return _took(state, "output", strategy.Decision("go on without", str(error)))
+        known: CaseState = {"output": found}
+        if (label := state["verdict"].label) is not None:
+            known["verdict"] = self.examiner.verdict_on(label, state["scores"], found.interventions)
+        return known
+
+    def next(self, state: CaseState) -> str:
+        """What was decided last."""
+        return state["decisions"][-1].decision.action
+
+    def after_report(self, state: CaseState) -> str:
+        """To `output`, where the job asks for it."""
+        return "end" if self.effects is None else "output"
 
     async def _attempt(self, label: Label, score: Score, evidence: Evidence) -> Attempt:
         reading = await read(self.simulator, label, evidence, self.seed)
@@ -133,6 +190,11 @@ class Nodes:
             misses.append((float(difference.max(initial=0.0)), mistake))
             false_alarms.append((float((-difference).max(initial=0.0)), mistake))
         return Attempt(label, score.value, _worst(misses), _worst(false_alarms))
+
+
+def _took(state: CaseState, step: str, decision: strategy.Decision) -> CaseState:
+    """A decision, after those before it."""
+    return {"decisions": (*state.get("decisions", ()), Taken(step, decision))}
 
 
 def _worst(mistakes: Sequence[tuple[float, Mistake]]) -> tuple[Mistake, ...]:

@@ -2,143 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from exegete import explainers, scorers, simulators
 from exegete.agent.examiner import Examiner
 from exegete.agent.independence import Independence, judge
-from exegete.agent.nodes import Nodes
+from exegete.agent.models import Models, Opens
+from exegete.agent.nodes import Effects, Nodes
 from exegete.agent.spec import JobSpec
-from exegete.agent.spending import spent_before
-from exegete.agent.tags import Tags
+from exegete.agent.subject import NOTHING, Subject, effects_of, output_versions
+from exegete.agent.testing import Testing
 from exegete.datastore.evidence import AgentEvidence, ReportEvidence
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.import_labels import imported_labels
 from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
-from exegete.errors import JobError, UsageError
+from exegete.errors import JobError
 from exegete.explainers.explainer import Explainer
-from exegete.llm import LLM, Account, BatchLog, Budget, Journal, Prices, load_prices, open_llm, parse
-from exegete.llm.abilities import AbilityName
-from exegete.llm.budget import Amount
-from exegete.llm.meter import Metered, Spent
-from exegete.llm.prepare import prepare, refuse_without
-from exegete.llm.reach import check_reachable
-from exegete.llm.slots import WHO_CAN
+from exegete.explainers.falsifier import Falsifier
+from exegete.explainers.hinted import Hinted
+from exegete.llm import LLM
 from exegete.scorers.scorer import Scorer
 from exegete.scorers.stopping import Looks
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
-
-NEEDS: tuple[AbilityName, ...] = ("structured_output",)
-"""What our explainers and simulators want of a model; a simulator can need more (`simulators.one_of`)."""
-
-
-class Opens(Protocol):
-    """What finds a job's models by their names."""
-
-    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
-        """A model by name and its canonical name; (None, None) for None."""
-
-
-@dataclass(slots=True)
-class Models:
-    """The language models of a job: each opened once, all over one journal."""
-
-    workspace: Workspace
-    concurrency: int
-    prices: Prices | None = None
-    """None: the built-in table."""
-    budget: Budget | None = None
-    """Shared by all of them; None: anything may be spent."""
-    batch: bool = False
-    """Ask them by their providers' batch APIs."""
-    spent: Spent = field(default_factory=Spent)
-    tags: Tags = field(default_factory=Tags)
-    journal: Journal | None = None
-    batches: BatchLog | None = None
-    accounts: dict[str, Account] = field(default_factory=dict)
-    """What each provider's account bears, shared by all models that are billed to it."""
-    one_of: dict[str, tuple[str, tuple[AbilityName, ...]]] = field(default_factory=dict)
-    """By model, the simulator that asks it, and abilities of which that needs one."""
-    _opened: dict[str, LLM] = field(default_factory=dict)
-
-    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
-        """A model by name and its canonical name; (None, None) for None.
-
-        Raises:
-            UsageError: the name is none, or its key is not set.
-            WorkspaceBusy: another process has the journal.
-        """
-        if spec is None:
-            return None, None
-        name = str(parse(spec))
-        if name not in self._opened:
-            if self.journal is None:
-                self.journal = Journal(self.workspace.journal)
-            if self.batch and self.batches is None:
-                self.batches = BatchLog(self.workspace.batches)
-            inner = open_llm(
-                spec,
-                journal=self.journal,
-                concurrency=self.concurrency,
-                accounts=self.accounts,
-                prices=self.prices,
-                budget=self.budget,
-                batches=self.batches,
-            )
-            self._opened[name] = Metered(inner, self.tags, self.spent)
-        return self._opened[name], name
-
-    def begin(self, run: str) -> None:
-        """From here on calls are made for a run; what it spent before counts in its budget.
-
-        Raises:
-            UsageError: there is a budget in dollars, and an earlier call of the run has no known price.
-        """
-        self.tags.run = run
-        if self.budget is None or self.journal is None:
-            return
-        prices = load_prices() if self.prices is None else self.prices
-        before = spent_before(self.journal.entries(), run, prices)
-        if before.usd is None and self.budget.usd is not None:
-            raise UsageError(
-                f"earlier calls of the run {run} have no known price, so a budget in dollars can't be kept: "
-                "give their price with --prices, or set --budget-tokens"
-            )
-        self.budget.count(Amount(before.usd or 0.0, before.tokens))
-
-    async def check(self) -> list[str]:
-        """Make sure that every server is there, and find out what it lacks, before anything is started.
-
-        Returns:
-            Lines for a person: what a model can't do, and what is done instead.
-
-        Raises:
-            LLMUnavailable, LLMStop: one is not there, or refuses the key.
-            UsageError: one can't do what its simulator needs.
-        """
-        for name in self._opened:
-            await check_reachable(parse(name))
-        lines = await prepare(self._opened, self.workspace.root, NEEDS)
-        for name, (simulator, one_of) in self.one_of.items():
-            if self.batch:
-                raise UsageError(f"simulator {simulator!r} can't ask {name} in batches: leave out --batch")
-            what = f"simulator {simulator!r}"
-            lines += await refuse_without(name, self.workspace.root, one_of, what, WHO_CAN)
-        return lines
-
-    async def close(self) -> None:
-        """Let go of connections, then of the journal and the log of batches."""
-        for llm in self._opened.values():
-            await llm.close()
-        if self.batches is not None:
-            self.batches.close()
-        if self.journal is not None:
-            self.journal.close()
+from exegete.subjects.bench import Bench
 
 
 @contextmanager
@@ -160,6 +51,10 @@ class Parts:
         explainer_model: the model that the explainer asks, or "imported"; None when it asks none.
         simulator_model: likewise of the simulator.
         judge_llm, judge_name: the simulator's model, for scorers that ask one themselves.
+        bench: what texts are run on; None when the job runs none.
+        falsifier: writes tests of labels; None when the job asks for none.
+        effects: measures what features do; None when the job does not ask for that.
+        output_versions: what writes output labels, and what judges them.
     """
 
     explainer: Explainer | None
@@ -170,6 +65,10 @@ class Parts:
     simulator_model: str | None = None
     judge_llm: LLM | None = None
     judge_name: str | None = None
+    bench: Bench | None = None
+    falsifier: Falsifier | None = None
+    effects: Effects | None = None
+    output_versions: Sequence[str] = ()
 
     @property
     def asks_to_simulate(self) -> bool:
@@ -204,6 +103,7 @@ class Parts:
             model_name=self.judge_name,
             sentence_model=self.spec.sentence_model,
             first=name == self.spec.scorers[0],
+            bench=self.bench,
             **resamples,
         )
 
@@ -244,7 +144,17 @@ class Parts:
             self.spec.candidates,
             self.spec.rounds,
             self.spec.seed,
+            self.testing,
+            self.effects,
+            self.spec.case_budget,
         )
+
+    @property
+    def testing(self) -> Testing | None:
+        """What labels are tested with; None when the job asks for no tests."""
+        if self.falsifier is None or self.bench is None:
+            return None
+        return Testing(self.falsifier, self.bench)
 
     def frozen(self) -> dict[str, Any]:
         """Everything that decides results, with names and digests resolved."""
@@ -252,21 +162,40 @@ class Parts:
             harvest=self.evidence.name,
             evidence_sha256=self.evidence.manifest.sha256,
             explainer_version=self.explainer.name if self.explainer else None,
+            falsifier=self.falsifier.name if self.falsifier else None,
+            output_versions=list(self.output_versions),
             simulator=self.simulator.name,
             scorer_versions=[s.name for s in self.scorers("report")],
             stop_early=self.stops_early,
         )
 
 
-def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Opens, *, explain: bool = True) -> Parts:
+def open_parts(
+    spec: JobSpec,
+    evidence: EvidenceFile,
+    models: Opens,
+    *,
+    explain: bool = True,
+    subject: Subject = NOTHING,
+) -> Parts:
     """Build a job's parts.
+
+    Args:
+        spec: its parameters.
+        evidence: its harvest.
+        models: what finds its language models.
+        explain: whether labels are written, and not only scored.
+        subject: what things are tried on, where the job tries some.
 
     Raises:
         UsageError: an unknown explainer, simulator, scorer or model.
+        JobError: labels are to be tested, and there is no model to write tests.
     """
-    explainer = explainer_model = None
+    explainer = explainer_model = falsifier = effects = None
+    versions: tuple[str, ...] = ()
+    llm, name = models.open(spec.explainer_llm or spec.llm) if explain else (None, None)
+    simulator_llm, simulator_name = models.open(spec.simulator_llm or spec.llm)
     if explain:
-        llm, name = models.open(spec.explainer_llm or spec.llm)
         explainer = explainers.build(
             spec.explainer,
             llm,
@@ -274,18 +203,48 @@ def open_parts(spec: JobSpec, evidence: EvidenceFile, models: Opens, *, explain:
             labels=lambda feature: imported_labels(evidence, feature),
             sentence_model=spec.sentence_model,
         )
+        if spec.hint is not None:
+            explainer = Hinted(explainer, spec.hint)
         explainer_model = name if name and name in explainer.name else None
         if spec.explainer == "imported":  # by somebody, and nobody knows who
             explainer_model = spec.explainer
-    llm, name = models.open(spec.simulator_llm or spec.llm)
-    simulator = Remembered(simulators.build(spec.simulator_name, llm, name))
+        falsifier = _falsifier(spec, llm, name)
+        judge = (simulator_llm, simulator_name)
+        effects = effects_of(spec, subject, evidence, (llm, name), judge)
+        versions = output_versions(spec, (llm, name), judge)
+    simulator = Remembered(simulators.build(spec.simulator_name, simulator_llm, simulator_name))
     one_of = simulators.one_of(spec.simulator_name)
-    if name is not None and one_of and isinstance(models, Models):  # others answer without asking anybody
-        models.one_of[name] = (spec.simulator_name, one_of)
+    if simulator_name is not None and one_of and isinstance(models, Models):
+        models.one_of[simulator_name] = (spec.simulator_name, one_of)  # others answer without asking anybody
     unknown = [s for s in spec.scorers if s not in scorers.names()]
     if unknown or not spec.scorers:
         raise JobError(
             f"there is no scorer {unknown[0] if unknown else ''!r}: choose among {', '.join(scorers.names())}"
         )
-    simulator_model = name if simulators.asks_model(spec.simulator_name) else None
-    return Parts(explainer, simulator, spec, evidence, explainer_model, simulator_model, llm, name)
+    return Parts(
+        explainer,
+        simulator,
+        spec,
+        evidence,
+        explainer_model,
+        simulator_name if simulators.asks_model(spec.simulator_name) else None,
+        simulator_llm,
+        simulator_name,
+        subject.bench,
+        falsifier,
+        effects,
+        versions,
+    )
+
+
+def _falsifier(spec: JobSpec, llm: LLM | None, name: str | None) -> Falsifier | None:
+    """What writes tests of labels: the explainer's model, which knows best what it meant.
+
+    Raises:
+        JobError: there is no model.
+    """
+    if not spec.falsify:
+        return None
+    if llm is None or name is None:
+        raise JobError("--falsify has a language model write tests of labels: name one with --llm")
+    return Falsifier(llm, name, spec.tests)

@@ -9,10 +9,12 @@ import duckdb
 
 from exegete.agent.events import note_rows
 from exegete.agent.examiner import remarks
-from exegete.agent.parts import Models, open_parts, opened_evidence
+from exegete.agent.models import Models
+from exegete.agent.parts import open_parts, opened_evidence
 from exegete.agent.rows import Tables, label_row, now, score_row
 from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
+from exegete.agent.subject import opened_subject
 from exegete.agent.tags import at_work_on
 from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.records import Label, Polarity, Score, Split, Verdict
@@ -59,10 +61,13 @@ async def score_person(
             f"the label can't be scored ({refused}): say in a sentence what makes the feature fire"
         )
     models = Models(workspace, spec.concurrency)
-    with opened_evidence(workspace, spec.harvest) as evidence:
+    with (
+        opened_evidence(workspace, spec.harvest) as evidence,
+        opened_subject(workspace, spec, evidence) as subject,
+    ):
         try:
             label = Label(evidence.feature(index, polarity), cleaned, "person")
-            parts = open_parts(spec, evidence, models, explain=False)
+            parts = open_parts(spec, evidence, models, explain=False, subject=subject)
             await models.check()
             store = Store(workspace.labels)
             run = register_run(store, parts, "person", None)
@@ -116,7 +121,8 @@ def _looks(store: Store, harvest: str, index: int, polarity: Polarity) -> int:
     rows = store.read(
         "SELECT count(DISTINCT (s.run, s.label_id)) AS n FROM store.scores s "
         "JOIN store.labels l ON l.label_id = s.label_id AND l.run = s.run "
-        "WHERE s.split = 'report' AND l.harvest = ? AND l.feature_index = ? AND l.polarity = ?",
+        "WHERE s.split = 'report' AND l.side = 'input' AND l.harvest = ? AND l.feature_index = ? "
+        "AND l.polarity = ?",
         [harvest, index, polarity],
     )
     return int(rows[0]["n"])

@@ -2,6 +2,7 @@
 
     evidence/      harvests, features, and with the journal the cases of every run
     journal/       calls
+    measurements/  what subjects did on texts that tested labels
     decisions/     runs, people's decisions and the labels they had scored (events.py)
 
 1. A labels file that can still be read is asked for whatever the events lack (adopt.py).
@@ -15,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from exegete.agent.adopt import adopt
 from exegete.agent.confidence import map_every_run
 from exegete.agent.events import Event, Finished, events_folder, finished_by_run, read_events, rows_by_key
 from exegete.agent.recall import recall_run
+from exegete.agent.rethreshold import hold_every_run
 from exegete.agent.rows import call_row, feature_rows
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import Polarity
@@ -38,7 +40,7 @@ from exegete.llm.compressor import fsync_folder
 
 TABLES = (
     *("harvests", "features", "runs", "calls", "labels", "scores", "outcomes", "q_values"),
-    *("examples", "reviews", "nulls", "null_plans"),
+    *("examples", "reviews", "nulls", "null_plans", "experiments", "decisions", "outputs"),
 )
 _CALLS_AT_ONCE = 10_000
 
@@ -134,10 +136,14 @@ class Rebuild:
                 noted = finished.get(run["run"], Finished(frozenset(), run["made_at"]))
                 todo = Finished(noted.features | self._asked.get(run["run"], set()), noted.noted_at)
                 try:
-                    recalled = await recall_run(store, run, evidence, journal, todo, self._say)
+                    recalled = await recall_run(
+                        self._workspace, store, run, evidence, journal, todo, self._say
+                    )
                 except ExegeteError as error:
                     self._miss(f"the {len(todo.features):,} features of run {run['run']}: {error}")
                     continue
+                if recalled.no_effects is not None:
+                    self._miss(f"of run {run['run']}, {recalled.no_effects}")
                 if recalled.undone:
                     self._miss(
                         f"{recalled.undone:,} features of run {run['run']}: a call of each is not in the "
@@ -168,10 +174,11 @@ class Rebuild:
         """
         events = list(read_events(events_folder(self._new)))
         self._late_runs(store, events)
-        store.insert(
-            {table: list(rows_by_key(events, table).values()) for table in ("labels", "scores", "reviews")}
-        )
+        for table in ("labels", "scores", "reviews", "thresholds"):
+            for some in _alike(rows_by_key(events, table).values()):
+                store.insert({table: some})
         store.write(map_every_run)  # by what people decided, which is known only now
+        store.write(hold_every_run)
         counts = ", ".join(f"(SELECT count(*) FROM store.{table}) AS {table}" for table in TABLES)
         (rows,) = store.read(f"SELECT {counts}")
         self._rebuilt.before = replace_keeping(self._workspace.labels, self._new)
@@ -238,6 +245,14 @@ def _add_harvest(store: Store, evidence: EvidenceFile) -> None:
     """A harvest's row and its features', unless they are there."""
     if not store.read("SELECT 1 FROM store.harvests WHERE harvest = ?", [evidence.name]):
         store.insert(feature_rows(evidence))
+
+
+def _alike(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows by the columns they have: those that an earlier version noted lack the newest."""
+    groups: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(frozenset(row), []).append(row)
+    return list(groups.values())
 
 
 def _feature(text: str) -> tuple[int, Polarity]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from exegete import simulators
 from exegete.agent.events import Finished
 from exegete.agent.graph import RECURSION_LIMIT, build_graph
 from exegete.agent.mixed import opened_sides
@@ -22,69 +22,28 @@ from exegete.agent.null_plan import plan_nulls
 from exegete.agent.nulls import NullScorer
 from exegete.agent.parts import Parts, open_parts
 from exegete.agent.recorder import Recorder
+from exegete.agent.remembering import NotJournalled, RememberedBench, RememberedModels, Remembers
 from exegete.agent.rows import Case
+from exegete.agent.runs import frozen_spec
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
-from exegete.agent.tags import Tags, at_work_on
+from exegete.agent.subject import NoEffects, Subject, is_planted, opened_subject, wants_bench
+from exegete.agent.tags import at_work_on
 from exegete.agent.todo import features_wanted
+from exegete.controls.bench import PlantedBench
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import FeatureId, Verdict
 from exegete.datastore.store import Store
-from exegete.errors import ExegeteError, JobError, LLMStop, WorkspaceError
-from exegete.llm import LLM, Journal, Reply, Request, parse
-from exegete.llm.meter import Metered
-from exegete.llm.record import reply_in
+from exegete.datastore.workspace import Workspace
+from exegete.errors import ExegeteError, JobError, SubjectError, WorkspaceError
+from exegete.llm import Journal
+from exegete.subjects.bench import Bench
+from exegete.subjects.measurements import RememberedOnly
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Features whose evidence is read, and whose rows are written, together."""
-
-
-class NotJournalled(LLMStop):
-    """A call whose reply is not in the journal."""
-
-
-class Remembers:
-    """An LLM that answers from a journal and never otherwise."""
-
-    def __init__(self, journal: Journal) -> None:
-        """Ask nobody but this journal; whoever opened it closes it."""
-        self._journal = journal
-        self.last: dict[str, datetime] = {}
-        """When the last reply to each feature came in; UTC, without a zone."""
-
-    async def complete(self, request: Request) -> Reply:
-        """Look a reply up.
-
-        Raises:
-            NotJournalled: there is none.
-        """
-        record = self._journal.record(request.key)
-        if record is None:
-            raise NotJournalled(f"a call to {request.model} is not in the journal")
-        at, feature = _utc(record["at"]), request.tags.get("feature", "")
-        self.last[feature] = max(at, self.last.get(feature, at))
-        return reply_in(record)
-
-    async def close(self) -> None:
-        """Nothing is held open."""
-
-
-class RememberedModels:
-    """Models by any name, all of them answered from one journal; no key is needed and nothing is loaded."""
-
-    def __init__(self, journal: Journal) -> None:
-        """Answer from a journal."""
-        self.llm = Remembers(journal)
-
-    def open(self, spec: str | None) -> tuple[LLM | None, str | None]:
-        """A model by name and its canonical name; (None, None) for None.
-
-        Raises:
-            UsageError: the name is none.
-        """
-        return (None, None) if spec is None else (Metered(self.llm, Tags()), str(parse(spec)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +55,12 @@ class Recalled:
     """Features with a call that is not in the journal, or that the harvest does not have."""
     nulls_undone: int
     """Nulls with a call that is not in the journal."""
+    no_effects: str | None
+    """Why what features do could not be measured again; None when it was, or the run did not ask for it."""
 
 
 async def recall_run(
+    workspace: Workspace,
     store: Store,
     run: Mapping[str, Any],
     evidence: EvidenceFile,
@@ -108,7 +70,11 @@ async def recall_run(
 ) -> Recalled:
     """Work a run's cases out again and record them, and then its nulls.
 
+    What was measured of texts is remembered, and needs no subject; what features do is measured again, where
+    the subject is still to be had.
+
     Args:
+        workspace: where measurements are.
         store: where its rows go.
         run: its row of `runs`.
         evidence: its harvest.
@@ -120,7 +86,20 @@ async def recall_run(
         JobError: its parameters mean something else in this version of exegete.
     """
     models = RememberedModels(journal)
-    parts = _parts(run, evidence, models)
+    with _subject(workspace, frozen_spec(run["parameters"]), evidence) as subject:
+        parts = _parts(run, evidence, models, subject)
+        return await _recall(store, run, parts, models, finished, on_progress)
+
+
+async def _recall(
+    store: Store,
+    run: Mapping[str, Any],
+    parts: Parts,
+    models: RememberedModels,
+    finished: Finished,
+    on_progress: Callable[[str], None],
+) -> Recalled:
+    evidence = parts.evidence
     recorder = Recorder(store, run["run"], None, parts.independence.kind)
     wanted = features_wanted(evidence, parts.spec.features)
     done = 0
@@ -142,7 +121,8 @@ async def recall_run(
             on_progress(f"{run['run']}: {start + len(some):,} of {len(todo):,} features")
     nulls_undone = await _recall_nulls(recorder, parts, wanted, models.llm, run["made_at"], finished.noted_at)
     await recorder.finish()
-    return Recalled(done, len(finished.features) - done, nulls_undone)
+    no_effects = parts.effects.why if isinstance(parts.effects, NoEffects) else None
+    return Recalled(done, len(finished.features) - done, nulls_undone, no_effects)
 
 
 async def _recall_nulls(
@@ -168,19 +148,36 @@ async def _recall_nulls(
     return undone
 
 
-def _parts(run: Mapping[str, Any], evidence: EvidenceFile, models: RememberedModels) -> Parts:
+@contextmanager
+def _subject(workspace: Workspace, spec: JobSpec, evidence: EvidenceFile) -> Iterator[Subject]:
+    """What a run tried things on, as far as it is remembered; the model itself to see what features do."""
+    with ExitStack() as stack:
+        laboratory, why = None, ""
+        if spec.effects and not is_planted(evidence):
+            try:
+                laboratory = stack.enter_context(opened_subject(workspace, spec, evidence)).laboratory
+            except SubjectError as error:
+                why = f"what features do is left out: {error}"
+        bench: Bench | None = None
+        if is_planted(evidence):
+            bench = PlantedBench(evidence)
+        elif wants_bench(spec):
+            bench = RememberedBench(RememberedOnly(evidence, workspace.measurements))
+        yield Subject(bench, laboratory, why)
+
+
+def _parts(
+    run: Mapping[str, Any], evidence: EvidenceFile, models: RememberedModels, subject: Subject
+) -> Parts:
     """A run's parts, from its parameters as they were frozen.
 
     Raises:
         JobError: they can't be built, or their parameters have another digest than the run's.
     """
     before: dict[str, Any] = dict(run["parameters"])
-    method = str(before.get("simulator", "")).partition("@")[0]
-    given = {name: value for name, value in before.items() if name in JobSpec.model_fields}
-    given["simulator"] = method if method in simulators.names() else None
     try:
-        parts = open_parts(JobSpec(**given), evidence, models)
-    except (ExegeteError, ValueError) as error:
+        parts = open_parts(frozen_spec(run["parameters"]), evidence, models, subject=subject)
+    except ExegeteError as error:
         raise JobError(f"its parameters can't be used any more: {str(error).splitlines()[0]}") from error
     now = parts.frozen()
     if digest_of(now) != run["digest"]:
@@ -216,7 +213,3 @@ def _when(started: datetime, last_reply: datetime | None, noted: datetime) -> da
     A reply from before the run was another run's: the case asked nobody, and took no time.
     """
     return last_reply if last_reply is not None and last_reply >= started else max(started, noted)
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any, TypeVar
 
@@ -16,7 +17,9 @@ import duckdb
 
 from exegete.agent.confidence import map_confidence
 from exegete.agent.nulls import NullCase
-from exegete.agent.rows import Case, Tables, call_row, case_rows, null_rows
+from exegete.agent.rethreshold import hold_again
+from exegete.agent.rows import Case, Tables, call_row, case_rows, now, null_rows
+from exegete.agent.tried import tried_rows
 from exegete.agent.twins import twins
 from exegete.datastore.memory import give_back
 from exegete.datastore.store import Store, insert_rows
@@ -127,21 +130,26 @@ class Recorder:
     def _rows(self, case: Case | NullCase) -> Tables:
         if isinstance(case, NullCase):
             return {"nulls": null_rows(self.run, case)}
-        return case_rows(self.run, case, self._independence)
+        case = replace(case, made_at=case.made_at or now())
+        tables = case_rows(self.run, case, self._independence)
+        for name, own in tried_rows(self.run, case).items():
+            tables.setdefault(name, []).extend(own)
+        return tables
 
     def _write(self, rows: Iterable[Tables]) -> None:
         merged: Tables = {}
         for tables in rows:
             for name, own in tables.items():
                 merged.setdefault(name, []).extend(own)
-        shown = merged.pop("examples", [])
+        shown, outputs = merged.pop("examples", []), merged.pop("outputs", [])
 
         def work(con: duckdb.DuckDBPyConnection) -> str:
             # A feature that failed in an earlier sitting was tried again; its old rows make way.
             _forget(con, self.run, merged.get("outcomes", []))
             for name, own in merged.items():
                 insert_rows(con, name, own)
-            _insert_examples(con, shown)
+            _insert_once(con, "examples", shown)
+            _insert_once(con, "outputs", outputs)
             return self._insert_calls(con)
 
         self._position = self.store.write(work)
@@ -150,6 +158,7 @@ class Recorder:
         self._insert_calls(con)
         _write_q_values(con, self.run)
         map_confidence(con, self.run)
+        hold_again(con, self.run)
 
     def _insert_calls(self, con: duckdb.DuckDBPyConnection) -> str:
         """Rows of the journal's new entries; the position to go on from once they are committed."""
@@ -180,22 +189,22 @@ def _forget(con: duckdb.DuckDBPyConnection, run: str, outcomes: list[dict[str, A
         return
     of_run = f"SELECT label_id FROM store.labels WHERE run = $1 AND {among}"
     con.execute(f"DELETE FROM store.scores WHERE run = $1 AND label_id IN ({of_run})", [run])
-    for table in ("labels", "outcomes"):
+    for table in ("labels", "outcomes", "experiments", "decisions"):
         con.execute(f"DELETE FROM store.{table} WHERE run = $1 AND {among}", [run])
 
 
-def _insert_examples(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> None:
-    """Examples are a feature's, not a run's: the first run that meets a feature writes them."""
+def _insert_once(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Rows that are a feature's and not a run's: the first run that meets a feature writes them."""
     if not rows:
         return
     found = con.execute(
-        "SELECT DISTINCT harvest, feature_index, polarity FROM store.examples "
+        f"SELECT DISTINCT harvest, feature_index, polarity FROM store.{table} "
         "WHERE feature_index IN (SELECT unnest(?::INTEGER[]))",
         [sorted({row["feature_index"] for row in rows})],
     ).fetchall()
     there = set(found)
     new = [row for row in rows if (row["harvest"], row["feature_index"], row["polarity"]) not in there]
-    insert_rows(con, "examples", new)
+    insert_rows(con, table, new)
 
 
 def _write_q_values(con: duckdb.DuckDBPyConnection, run: str) -> None:

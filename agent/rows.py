@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from exegete.agent.beside import beside
 from exegete.agent.nulls import NullCase
 from exegete.agent.state import CaseState
 from exegete.controls.suite import controls_of
@@ -30,7 +31,9 @@ def now() -> datetime:
 def label_id(harvest: str, label: Label) -> str:
     """Identifies a text said about a feature: the same words are the same label, whoever said them."""
     f = label.feature
-    return f"{digest64(harvest, f.index, f.polarity, label.text):016x}"
+    # What a feature does is another statement than what makes it fire, though it be in the same words.
+    side = () if label.side == "input" else (label.side,)
+    return f"{digest64(harvest, f.index, f.polarity, label.text, *side):016x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Case:
 
 
 def case_rows(run: str, case: Case, independence: str | None) -> Tables:
-    """All rows of a finished case: its labels, scores, outcome and shown examples.
+    """Rows of a finished case: its labels, scores, outcome and shown examples.
 
     Args:
         run: the run's name.
@@ -77,6 +80,7 @@ def case_rows(run: str, case: Case, independence: str | None) -> Tables:
             "density": case.summary.density,
             "maximum": case.summary.maximum,
             "independence": independence if verdict.label else None,
+            **beside(state),
             "made_at": made_at,
         }
     )
@@ -96,6 +100,7 @@ def label_row(run: str, harvest: str, label: Label, made_at: datetime) -> dict[s
         "text": label.text,
         "author": label.author,
         "senses": list(label.senses),
+        "side": label.side,
         "made_at": made_at,
     }
 

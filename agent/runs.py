@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 
-from exegete import __version__
+from exegete import __version__, simulators
 from exegete.agent.events import note_rows
 from exegete.agent.parts import Parts
 from exegete.agent.rows import feature_rows, now
-from exegete.agent.spec import digest_of
+from exegete.agent.spec import JobSpec, digest_of
 from exegete.datastore.store import Store, insert_rows
 from exegete.errors import JobError
+
+
+def frozen_spec(parameters: Mapping[str, Any]) -> JobSpec:
+    """A run's parameters as it was given them, from those it was registered with.
+
+    Raises:
+        JobError: this version of exegete can't use them.
+    """
+    method = str(parameters.get("simulator", "")).partition("@")[0]
+    given = {name: value for name, value in parameters.items() if name in JobSpec.model_fields}
+    given["simulator"] = method if method in simulators.names() else None
+    try:
+        return JobSpec(**given)
+    except ValueError as error:
+        raise JobError(f"its parameters can't be used any more: {str(error).splitlines()[0]}") from error
 
 
 def run_name(parts: Parts, kind: str, name: str | None) -> str:

@@ -72,7 +72,7 @@ class JobSpec(BaseModel):
     """Have labels tested on the subject before each revision."""
     tests: int = Field(8, ge=2, le=50)
     """Tests a round of falsification writes."""
-    output: bool = False
+    effects: bool = False
     """Measure what features do as well: the tokens they write, ablation, steering, and a label of that."""
     case_budget: int | None = Field(None, ge=1)
     """Input and output tokens a feature may take before its label is frozen."""
@@ -80,6 +80,8 @@ class JobSpec(BaseModel):
     """Where the subject is loaded from now; None: where the harvest found it."""
     device: str | None = None
     """Where the subject runs; None: the GPU if there is one."""
+    hint: str | None = None
+    """What a person thinks makes the feature fire: tried beside the explainer's candidates."""
     limit: int | None = Field(None, ge=1)
     """Stop after this many features; the run can be gone on with."""
     concurrency: int = Field(16, ge=1, le=1024)

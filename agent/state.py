@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from exegete.datastore.records import Excerpt, FeatureId, Label, Score, Verdict
+from exegete.agent.strategy import Decision
+from exegete.datastore.records import Excerpt, Experiment, FeatureId, Label, Score, Verdict
 from exegete.explainers.explainer import Attempt
 
 
@@ -17,6 +18,15 @@ class Trial:
     score: Score
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A decision that was taken: the row that is kept of it."""
+
+    step: str
+    """After which step."""
+    decision: Decision
+
+
 class CaseState(TypedDict, total=False):
     """The state the graph hands from node to node; nodes return the fields they change."""
 
@@ -26,11 +36,23 @@ class CaseState(TypedDict, total=False):
     trials: tuple[Trial, ...]
     """Tried, in order."""
     attempts: tuple[Attempt, ...]
-    """The same with their worst mistakes, best first: what a reviser is shown."""
+    """The same with their worst mistakes and failed tests, best first: what a reviser is shown."""
     best_by_round: tuple[float | None, ...]
     """The best refine score after each round."""
+    spent_by_round: tuple[int, ...]
+    """Tokens of the case's calls at the end of each round."""
+    experiments: tuple[Experiment, ...]
+    """Tests of labels, in order."""
+    falsified: int
+    """Rounds of tests."""
+    decisions: tuple[Taken, ...]
+    """In order; the last one says where the case goes next."""
     shown: tuple[Excerpt, ...]
     """The strongest explain excerpts, kept in the labels file for people to see."""
+    tokens_spent: int
+    """Tokens of the case's calls when its label was frozen."""
     scores: tuple[Score, ...]
     """Of the frozen label, on the report split; the primary one first."""
+    output: Any
+    """What the feature does (`exegete.agent.output.OutputFindings`); missing where that was not measured."""
     verdict: Verdict

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 
+from exegete.agent.tally import begin_tally
 from exegete.datastore.records import FeatureId
 
 _at_work: ContextVar[str] = ContextVar("feature", default="")
@@ -16,8 +17,9 @@ _stage: ContextVar[str] = ContextVar("stage", default="")
 
 
 def at_work_on(feature: FeatureId) -> None:
-    """Say which feature this task, and whatever it starts, asks models about from here on."""
+    """Say which feature this task, and whatever it starts, asks models about from here on, in a case anew."""
     _at_work.set(str(feature))
+    begin_tally()
 
 
 def at_stage(stage: str) -> None:

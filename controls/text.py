@@ -86,7 +86,7 @@ def _in_words(corpus: Corpus, seed: int) -> list[KeptContext]:
     found: list[KeptContext] = []
     n_words = 0
     for document in corpus.documents():
-        words = [(" " if m[1] else "") + m[2] for m in re.finditer(r"(\s*)(\w+|[^\w\s])", document.text)]
+        words = in_words(document.text)
         for start in range(0, len(words), CONTEXT_WORDS):
             some = words[start : start + CONTEXT_WORDS]
             if len(some) * 4 >= CONTEXT_WORDS and n_words < TOKENS:
@@ -96,3 +96,8 @@ def _in_words(corpus: Corpus, seed: int) -> list[KeptContext]:
                 ids = np.zeros(len(some), dtype=np.int32)
                 found.append(KeptContext(digest64(text), split, document.name, start, ids, text))
     return found
+
+
+def in_words(text: str) -> list[str]:
+    """Words and marks of a text, each with its leading space."""
+    return [(" " if m[1] else "") + m[2] for m in re.finditer(r"(\s*)(\w+|[^\w\s])", text)]

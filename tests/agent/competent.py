@@ -5,6 +5,8 @@ the forms below; as a simulator it reads such a label back and lists the words i
 
     the word "a"                 the words "a", "b"
     words ending in "a"          the word after "a"
+
+Asked for tests of a label, it writes texts with its words, and texts without them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
-from tests.agent.planted import ENDING
+from tests.agent.planted import ENDING, VOCABULARY
 
 BLOCK = re.compile(r"\[begin (\w+) (\w+)\]\n(.*?)\n\[end \1 \2\]", re.S)
 WRONG = 'the word "zzz"'
@@ -30,9 +32,10 @@ def blocks(prompt: str) -> dict[str, str]:
 
 
 def purpose_of(prompt: str) -> str:
-    """propose, revise or simulate."""
+    """propose, falsify, revise or simulate."""
     found = blocks(prompt)
-    return "simulate" if "label" in found else "revise" if "attempts" in found else "propose"
+    marks = {"label": "simulate", "attempt": "falsify", "attempts": "revise"}
+    return next((purpose for block, purpose in marks.items() if block in found), "propose")
 
 
 def excerpts_of(prompt: str) -> dict[int, list[str]]:
@@ -103,6 +106,21 @@ def _levels(prompt: str) -> list[str]:
     return [line for line in blocks(prompt)["excerpts"].split("\n") if line.startswith("Levels: ")]
 
 
+def tests(prompt: str) -> dict[str, Any]:
+    """Tests of the label of a falsification prompt: each of its words in a text, and texts of other words."""
+    (label,) = re.findall(r"Label 1: (.*)", blocks(prompt)["attempt"])
+    quoted = re.findall(r'"([^"]+)"', label)
+    others = [word for word in VOCABULARY if not re.search("|".join(quoted), word)]
+    at = crc32(prompt.encode())  # a reply that shows whatever the prompt showed
+    fillers = [others[(at + 7 * i) % len(others)] for i in range(6)]
+    fires = [
+        {"kind": "fires", "text": f"{fillers[i]} {w} {fillers[i + 1]}", "fires": True}
+        for i, w in enumerate(quoted[:3])
+    ]
+    silent = [{"kind": "silent", "text": f"{fillers[i]} {fillers[i + 1]}", "fires": False} for i in (3, 4)]
+    return {"tests": [*fires, *silent]}
+
+
 def proposals(*texts: str) -> dict[str, Any]:
     """A reply of an explainer."""
     return {"labels": [{"text": text} for text in texts]}
@@ -112,4 +130,6 @@ def answer(prompt: str) -> str:
     """The reply to a first user turn."""
     if purpose_of(prompt) == "simulate":
         return json.dumps(simulate(prompt))
+    if purpose_of(prompt) == "falsify":
+        return json.dumps(tests(prompt))
     return json.dumps(proposals(explain(prompt), WRONG))

@@ -43,7 +43,10 @@ SMALL: dict[str, Any] = {
 }
 """Parameters of a job of some seven calls a feature."""
 
-LOOKED_AT = ("outcomes", "labels", "scores", "q_values", "examples", "nulls", "null_plans")
+LOOKED_AT = (
+    *("outcomes", "labels", "scores", "q_values", "examples", "nulls", "null_plans"),
+    *("experiments", "decisions", "outputs"),
+)
 """Tables that hold results."""
 
 
@@ -58,7 +61,7 @@ def first(request: Request) -> str:
 
 
 def purpose(request: Request) -> str:
-    """propose, revise or simulate."""
+    """propose, falsify, revise or simulate."""
     return competent.purpose_of(first(request))
 
 
@@ -176,7 +179,7 @@ def results(workspace: Workspace) -> dict[str, list[str]]:
     def read(con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
         found = {}
         for table in LOOKED_AT:
-            timed = ("outcomes", "labels", "scores", "nulls")
+            timed = ("outcomes", "labels", "scores", "nulls", "experiments", "decisions", "outputs")
             columns = "* EXCLUDE (made_at)" if table in timed else "*"
             cursor = con.execute(f"SELECT {columns} FROM store.{table}")
             names = [column[0] for column in cursor.description]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from exegete.agent.confidence import keep_checked, map_confidence, map_every_run
-from exegete.agent.review import decide_as_person
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.scorers.calibration import expected_calibration_error, fit
+from tests.review.deciding import decide_as_person
 
 BEGUN = datetime(2026, 3, 1)
 SIMULATION, DETECTION = "simulation@1(fake@1)", "detection@1(fake@1)"

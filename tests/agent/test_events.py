@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exegete.agent import review
 from exegete.agent.events import (
     POLARITIES,
     append,
@@ -21,10 +20,11 @@ from exegete.agent.events import (
     read_events,
     rows_by_key,
 )
-from exegete.agent.review import decide_as_person
 from exegete.datastore.workspace import parse_features
 from exegete.errors import WorkspaceError
+from exegete.review import record as recording
 from tests.agent.harness import Runner, rows
+from tests.review.deciding import decide_as_person
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 89)
 
@@ -82,7 +82,7 @@ def test_a_decision_that_can_not_be_noted_is_not_made(run: Runner, monkeypatch: 
         raise WorkspaceError("no room left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(review, "note_rows", full)
+        patch.setattr(recording, "note_rows", full)
         with pytest.raises(WorkspaceError, match="no room"):
             decide_as_person(run.workspace, 8, "+", "accept", None, "ada", None)
     assert rows(run.workspace, "SELECT * FROM reviews") == []

@@ -66,7 +66,7 @@ def test_with_one_revision_the_larger_total_is_exact(run: Runner, workspace: Wor
         for stage in foresee(workspace, name="new", rounds=2).with_all_revisions.stages
     }
     once = {stage.name: stage.calls for stage in found.with_all_revisions.stages}
-    assert [twice[name] / once[name] for name in once if name != "null"] == [1, 1, 2, 2, 1]
+    assert [twice[name] / once[name] for name in once if once[name]] == [1, 1, 2, 2, 1]
 
 
 def test_nothing_is_sent_or_recorded(run: Runner, workspace: Workspace) -> None:
@@ -142,6 +142,28 @@ def test_a_job_that_asks_nobody(workspace: Workspace) -> None:
 
 def test_an_explainer_of_another_form(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be rehearsed says so, and what to do instead."""
-    monkeypatch.setattr("exegete.agent.forecast.Proposals.model_dump_json", lambda self: '{"other": 1}')
+    monkeypatch.setattr("exegete.agent.rehearsal.Proposals.model_dump_json", lambda self: '{"other": 1}')
     with pytest.raises(JobError, match=r"can't be rehearsed.*--limit 5"):
         foresee(workspace)
+
+
+def test_tests_and_effects_are_stages_of_their_own(run: Runner, workspace: Workspace) -> None:
+    """A round of tests is a call a feature and revision; what features do is one label and eight questions.
+
+    Nothing is run on a subject: the harvest was imported and has none.
+    """
+    plain = foresee(workspace, rounds=2)
+    found = foresee(workspace, rounds=2, falsify=True, effects=True, scorers=("simulation", "generation"))
+    stages = {stage.name: stage for stage in found.with_all_revisions.stages}
+    assert stages["falsify"].calls == 2 * found.asking
+    assert stages["falsify"].output_tokens == stages["falsify"].calls * ASSUMED["falsify"]
+    assert stages["output: output"].calls == found.asking
+    assert stages["output: steering"].calls == 8 * found.asking
+    assert stages["report: generation"].calls == found.asking
+    without = {stage.name for stage in found.without_revisions.stages}
+    assert "falsify" not in without
+    assert "output: output" in without
+    assert set(plain.purposes) == {"propose", "revise", "simulate"}
+    assert {
+        stage.calls for stage in plain.with_all_revisions.stages if stage.name in ("falsify", "output")
+    } == {0}

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from exegete.agent.person import PersonScore, score_person
-from exegete.agent.review import decide_as_person
 from exegete.agent.spec import JobSpec
 from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
@@ -17,6 +16,7 @@ from exegete.errors import SubjectError, UsageError
 from tests.agent.competent import WRONG
 from tests.agent.harness import SMALL, Runner, rows
 from tests.agent.planted import DEAD, SCARCE, TRUTH
+from tests.review.deciding import decide_as_person
 
 PARAMETERS = {k: v for k, v in SMALL.items() if k not in ("explainer", "candidates", "rounds")}
 

@@ -18,7 +18,6 @@ from exegete.agent import rebuild as rebuilding
 from exegete.agent.events import append, events_folder, read_events
 from exegete.agent.person import score_person
 from exegete.agent.rebuild import Rebuild, Rebuilt
-from exegete.agent.review import decide_as_person
 from exegete.agent.spec import JobSpec
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
@@ -26,6 +25,7 @@ from exegete.errors import WorkspaceBusy
 from exegete.llm import Request
 from tests.agent.harness import SMALL, FunctionLLM, Runner, competently, results, rows, store_at
 from tests.agent.planted import DEAD, SCARCE
+from tests.review.deciding import decide_as_person
 
 PARAMETERS = {k: v for k, v in SMALL.items() if k not in ("explainer", "candidates", "rounds")}
 FEATURES = f"{DEAD},{SCARCE},8,10"
@@ -95,7 +95,7 @@ def lived_in(lived_in_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_deleted(lived_in: Runner) -> None:
     """Deleted and rebuilt, every table has the rows it had, and no call was made."""
     before = everything(lived_in.workspace)
-    assert all(before.values())
+    assert all(found for table, found in before.items() if table not in ("experiments", "outputs"))
     outcomes = rows(lived_in.workspace, "SELECT count(*) AS n FROM outcomes")
     lived_in.workspace.labels.unlink()
     rebuilt = rebuild(lived_in.workspace)

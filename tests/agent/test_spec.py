@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from exegete.agent.spec import JobSpec, digest_of, read_spec
 from exegete.errors import JobError
 
-OPERATIONAL = {"name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"}
+OPERATIONAL = {
+    *("name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"),
+    *("subject", "device"),
+}
 
 EVERYTHING: dict[str, Any] = {
     "name": "night",
@@ -39,6 +42,13 @@ EVERYTHING: dict[str, Any] = {
     "stop_early": True,
     "with_controls": 18,
     "sentence_model": "a-folder",
+    "falsify": True,
+    "tests": 19,
+    "effects": True,
+    "hint": "words of degree",
+    "case_budget": 20_000,
+    "subject": "elsewhere",
+    "device": "cpu",
     "limit": 13,
     "concurrency": 14,
     "budget": 1.5,

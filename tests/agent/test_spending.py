@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from exegete.agent.parts import Models
+from exegete.agent.models import Models
 from exegete.agent.spending import spent_before
 from exegete.datastore.workspace import Workspace
 from exegete.errors import BudgetSpent, UsageError

@@ -38,7 +38,8 @@ def show_forecast(space: Workspace, spec: JobSpec, json: bool) -> None:
         rows.append(_row(f"total with all {spec.rounds} revisions", most.total))
     out.print(plain_table(("stage", "calls", "tokens in", "tokens out", "dollars", "at most"), rows))
     out.print(f"tokens in: {most.method}; dollars by the prices of {safe(most.prices)}", soft_wrap=True)
-    assumed = [f"{purpose} {tokens}" for purpose, tokens in ASSUMED.items() if purpose not in found.measured]
+    unknown = [purpose for purpose in ASSUMED if purpose in found.purposes and purpose not in found.measured]
+    assumed = [f"{purpose} {ASSUMED[purpose]}" for purpose in unknown]
     lengths = f"assumed tokens a reply: {', '.join(assumed)}" if assumed else "the mean of earlier calls here"
     out.print(f"tokens out: {lengths}; at most: every reply as long as it may be", soft_wrap=True)
     if most.total.usd is None:

@@ -6,10 +6,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -23,6 +21,40 @@ from exegete.cli.chance import (
     saved_in_words,
 )
 from exegete.cli.dry_run import show_forecast
+from exegete.cli.effort import effort_in_words, effort_of
+from exegete.cli.label_options import (
+    Batch,
+    Budget,
+    BudgetTokens,
+    Candidates,
+    CaseBudget,
+    Concurrency,
+    Device,
+    DryRun,
+    Effects,
+    ExplainerModel,
+    ExplainerName,
+    Falsify,
+    Features,
+    JobFile,
+    Limit,
+    Model,
+    Name,
+    Nulls,
+    Prices,
+    Rounds,
+    Scorers,
+    Seed,
+    SentenceModel,
+    SimulatorModel,
+    SimulatorName,
+    StopEarly,
+    Subject,
+    Tests,
+    Threshold,
+    Until,
+    WithControls,
+)
 from exegete.cli.logs import open_log
 from exegete.cli.options import (
     DEFAULT_WORKSPACE,
@@ -45,84 +77,67 @@ SHOWN = 12
 
 
 def label(
-    job: Annotated[Path | None, typer.Option(help="TOML file with these options by the same names.")] = None,
-    name: Annotated[str | None, typer.Option(help="What the run is called.")] = None,
+    job: JobFile = None,
+    name: Name = None,
     harvest: HarvestOption = None,
-    explainer: Annotated[
-        str | None,
-        typer.Option(help="lexical (no LLM; default), clustered, highlight, token-activation, imported."),
-    ] = None,
-    simulator: Annotated[str | None, typer.Option(help="lexical (no LLM), sparse, logprob.")] = None,
-    llm: Annotated[
-        str | None, typer.Option(help="openai:NAME, openai:NAME@URL, anthropic:NAME, scripted:FILE.")
-    ] = None,
-    explainer_llm: Annotated[str | None, typer.Option(help="Another model for the explainer.")] = None,
-    simulator_llm: Annotated[str | None, typer.Option(help="Another model for the simulator.")] = None,
-    scorers: Annotated[
-        str | None,
-        typer.Option(
-            help="Comma-separated; the first decides: simulation,detection (default), fuzzing, "
-            "discrimination; beside one of them: embedding, intruder."
-        ),
-    ] = None,
-    features: Annotated[str | None, typer.Option(help="Indices such as 0-511; default: all.")] = None,
-    candidates: Annotated[int | None, typer.Option(help="Labels a proposal. Default 3.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Revisions at most. Default 2.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Score to be accepted. Default 0.5.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seeds resampling and the order of excerpts.")] = None,
-    nulls: Annotated[
-        int | None, typer.Option(help="Features also scored with labels not theirs: chance. Default 100.")
-    ] = None,
-    stop_early: Annotated[
-        bool | None, typer.Option(help="End scoring once it is clear of the threshold. Default: if it costs.")
-    ] = None,
-    with_controls: Annotated[
-        int | None, typer.Option(help="Planted features mixed in, and reported apart. Default 0.")
-    ] = None,
-    sentence_model: Annotated[
-        str | None, typer.Option(help="sentence-transformers model of the scorer embedding.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many features; resumable.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Features in flight at once. Default 16.")] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="Dollars the run may cost, all its sittings together.")
-    ] = None,
-    budget_tokens: Annotated[str | None, typer.Option(help="Likewise in tokens, such as 5M.")] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="File of prices that goes before the built-in table.")
-    ] = None,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="Ask by the provider's batch API: cheaper, within a day.")
-    ] = False,
-    until: Annotated[
-        str | None, typer.Option(help="Local time, such as 07:00, to start no further feature at.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take; send and spend nothing.")
-    ] = False,
+    features: Features = None,
+    explainer: ExplainerName = None,
+    llm: Model = None,
+    explainer_llm: ExplainerModel = None,
+    candidates: Candidates = None,
+    rounds: Rounds = None,
+    falsify: Falsify = None,
+    tests: Tests = None,
+    case_budget: CaseBudget = None,
+    simulator: SimulatorName = None,
+    simulator_llm: SimulatorModel = None,
+    scorers: Scorers = None,
+    threshold: Threshold = None,
+    stop_early: StopEarly = None,
+    nulls: Nulls = None,
+    with_controls: WithControls = None,
+    sentence_model: SentenceModel = None,
+    effects: Effects = None,
+    subject: Subject = None,
+    device: Device = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    concurrency: Concurrency = None,
+    budget: Budget = None,
+    budget_tokens: BudgetTokens = None,
+    prices: Prices = None,
+    batch: Batch = False,
+    until: Until = None,
+    dry_run: DryRun = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Label features: propose, simulate, score, revise, and judge on examples nobody has looked at."""
+    """Label features: propose, simulate, score, test, revise, and judge on examples nobody has looked at."""
     given: dict[str, Any] = {
         "name": name,
         "harvest": harvest,
+        "features": features,
         "explainer": explainer,
-        "simulator": simulator,
         "llm": llm,
         "explainer_llm": explainer_llm,
-        "simulator_llm": simulator_llm,
-        "scorers": None if scorers is None else tuple(s.strip() for s in scorers.split(",")),
-        "features": features,
         "candidates": candidates,
         "rounds": rounds,
+        "falsify": falsify,
+        "tests": tests,
+        "case_budget": count(case_budget, "--case-budget"),
+        "simulator": simulator,
+        "simulator_llm": simulator_llm,
+        "scorers": None if scorers is None else tuple(s.strip() for s in scorers.split(",")),
         "threshold": threshold,
-        "seed": seed,
-        "nulls": nulls,
         "stop_early": stop_early,
+        "nulls": nulls,
         "with_controls": with_controls,
         "sentence_model": sentence_model,
+        "effects": effects,
+        "subject": subject,
+        "device": device,
+        "seed": seed,
         "limit": limit,
         "concurrency": concurrency,
         "budget": budget,
@@ -163,6 +178,7 @@ def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = 
             "spent": spent,
             "chance": chance,
             "independence": independence_of(store, report.run),
+            "effort": effort_of(store, report.run),
         }
         if planted is not None:
             facts["controls"] = counts_of(planted)
@@ -174,7 +190,8 @@ def run_label(space: Workspace, spec: JobSpec, json: bool = False, shown: int = 
         if p.before and not p.done:
             out.print(f"nothing was left to do: {p.before:,} features were labelled before")
         saved = saved_in_words(store, report.run)
-        for line in (judged_in_words(chance), saved, chance_in_words(chance), nulls_left_in_words(chance)):
+        told = (judged_in_words(chance), saved, chance_in_words(chance), nulls_left_in_words(chance))
+        for line in (*told, *effort_in_words(effort_of(store, report.run))):
             if line is not None:
                 out.print(line, soft_wrap=True)
         if planted is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -54,3 +55,15 @@ def count(text: str | None, option: str = "--tokens") -> int | None:
     if number < 1:
         raise UsageError(f"{option} {text!r} is no number of tokens: write for example 250000, 250k or 10M")
     return int(number)
+
+
+def user_name() -> str:
+    """Who works here.
+
+    Raises:
+        UsageError: nobody knows.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        raise UsageError("your user name is not known: say who decides with --reviewer") from None
