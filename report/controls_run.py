@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from exegete.agent.job import Job, JobReport, Progress
-from exegete.agent.parts import Models, Parts, open_parts, opened_evidence
+from exegete.agent.models import Models
+from exegete.agent.parts import Parts, open_parts, opened_evidence
 from exegete.agent.spec import JobSpec
+from exegete.agent.subject import opened_subject
 from exegete.controls.suite import SuiteSpec, make_suite
 from exegete.controls.text import Text
 from exegete.datastore.store import Store
@@ -87,9 +89,13 @@ async def opened_parts(space: Workspace, spec: JobSpec, run: str) -> AsyncIterat
     capped = spec.budget is not None or spec.budget_tokens is not None
     budget = Budget(spec.budget, spec.budget_tokens) if capped else None
     models = Models(space, spec.concurrency, load_prices(spec.prices), budget, spec.batch)
-    with space.job_lock(), opened_evidence(space, spec.harvest) as file:
+    with (
+        space.job_lock(),
+        opened_evidence(space, spec.harvest) as file,
+        opened_subject(space, spec, file) as subject,
+    ):
         try:
-            parts = open_parts(spec, file, models, explain=False)
+            parts = open_parts(spec, file, models, explain=False, subject=subject)
             await models.check()
             models.begin(run)
             yield parts
