@@ -45,6 +45,7 @@ def query(path: Path, statement: str, limit: int, timeout_s: float) -> Answer:
     def run(con: duckdb.DuckDBPyConnection) -> Answer:
         # Neither files of this machine, nor this program's variables, nor settings are a query's business.
         con.execute("SET enable_external_access = false")
+        con.execute("SET enable_progress_bar = false")  # DuckDB draws it on stdout, among the rows
         con.execute("SET lock_configuration = true")
         statements = con.extract_statements(statement)
         if len(statements) != 1:
