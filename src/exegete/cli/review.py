@@ -1,15 +1,15 @@
-"""`exegete review`: the plain queue, and a person's decisions."""
+"""`exegete review`: the page, the plain queue, and a person's decisions."""
 
 from __future__ import annotations
 
-import getpass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from exegete.agent.review import Decision, decide_as_person
-from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
+from exegete.cli import review_figures
+from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption, user_name
 from exegete.cli.show import STYLES, interval, number, out, plain_table, safe, to_json
 from exegete.datastore.records import Polarity
 from exegete.datastore.store import Store
@@ -17,47 +17,120 @@ from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 
 app = typer.Typer(help="What waits for a person, and a person's decisions.", rich_markup_mode=None)
+app.command("agreement")(review_figures.agreement)
+app.command("calibration")(review_figures.calibration)
 
 FeatureArgument = Annotated[str, typer.Argument(help="Index of the feature; 12- is its negative side.")]
 ReviewerOption = Annotated[str | None, typer.Option(help="Who decides; default: your user name.")]
 
 
+class Which(StrEnum):
+    """Queues."""
+
+    REVIEW = "review"
+    AUDIT = "audit"
+    FLAGGED = "flagged"
+    DISAGREEMENTS = "disagreements"
+    SECOND = "second"
+    ALL = "all"
+
+
+class Form(StrEnum):
+    """Forms of the gold set."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    ARGILLA = "argilla"
+
+
 @app.callback(invoke_without_command=True)
-def queue(
+def page(
     context: typer.Context,
+    reviewer: ReviewerOption = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Hide each label until you have written one.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.", min=0, max=65535)] = 8765,
+    token: Annotated[
+        str | None, typer.Option(help="What visitors have to bring.", envvar="EXEGETE_REVIEW_TOKEN")
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Don't open a browser.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Open the page on which labels are reviewed; `exegete review list` prints the queue."""
+    if context.invoked_subcommand:
+        return
+    space = Workspace.open(workspace)
+    from exegete.cli.review_page import serve
+
+    serve(
+        space,
+        reviewer=reviewer or user_name(),
+        blind=blind,
+        host=host,
+        port=port,
+        token=token,
+        open_browser=not no_open,
+    )
+
+
+@app.command("list")
+def list_queue(
+    which: Annotated[Which, typer.Option(help="Which queue.")] = Which.REVIEW,
+    search: Annotated[str, typer.Option(help="Part of a label, or a feature's index.")] = "",
+    sql: Annotated[
+        str | None, typer.Option(help="A SELECT that returns feature_index: a queue of your own.")
+    ] = None,
+    reviewer: Annotated[str | None, typer.Option(help="Whose queue; adds second reviews.")] = None,
+    harvest: HarvestOption = None,
+    layer: Annotated[int | None, typer.Option(help="Features of this layer only.")] = None,
+    run: Annotated[str | None, typer.Option(help="Labels of this run only.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="With this reason only, such as 'scorers disagree'.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Rows at most.", min=1)] = 20,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
 ) -> None:
-    """List the labels that wait for a person, least trusted first."""
-    if context.invoked_subcommand:
-        return
-    space = Workspace.open(workspace)
-    store = Store(space.labels)
-    rows = store.read(
-        "SELECT feature_index, polarity, label, score, low, high, confidence, why, harvest FROM labels "
-        "WHERE status = 'review' ORDER BY confidence NULLS FIRST, score, feature_index LIMIT ?",
-        [limit],
+    """List what waits for a person, the look that is worth most first."""
+    from exegete.review.queue import LIMIT, queue
+
+    items = queue(
+        Store(Workspace.open(workspace).labels),
+        which=which.value,
+        search=search,
+        sql=sql,
+        harvest=harvest,
+        reviewer=reviewer,
+        layer=layer,
+        run=run,
+        reason=reason,
+        limit=max(limit, LIMIT),
     )
-    total = store.read("SELECT count(*) AS n FROM labels WHERE status = 'review'")[0]["n"]
+    shown = items[:limit]
     if json:
-        out.print(to_json(rows), soft_wrap=True)
+        out.print(to_json([_facts(item) for item in shown]), soft_wrap=True)
         return
-    if not rows:
-        out.print("nothing waits for review")
+    if not items:
+        out.print("nothing waits for review" if which is Which.REVIEW else "the queue is empty")
         return
-    shown = [
+    rows = [
         (
-            f"{r['feature_index']}{'' if r['polarity'] == '+' else r['polarity']}",
-            r["label"],
-            interval(r["score"], r["low"], r["high"]),
-            number(r["confidence"]),
+            str(item.key),
+            item.label,
+            interval(item.score, item.low, item.high),
+            number(item.confidence),
+            "; ".join(item.reasons),
         )
-        for r in rows
+        for item in shown
     ]
-    out.print(plain_table(("feature", "label", "score [95%]", "confidence"), shown))
-    out.print(f"{total:,} wait" + (f", {len(rows)} shown" if total > len(rows) else ""), style="dim")
-    out.print('exegete review accept F · edit F --text "…" · reject F --reason "…"', style="dim")
+    out.print(plain_table(("feature", "label", "score [95%]", "confidence", "why"), rows))
+    more = f"{len(items):,}{' or more' if len(items) >= LIMIT else ''} wait"
+    out.print(more + (f", {len(shown)} shown" if len(items) > len(shown) else ""), style="dim")
+    out.print('exegete review accept F · edit F --text "…" · reject F --reason "…" · undo', style="dim")
 
 
 @app.command("accept")
@@ -92,7 +165,12 @@ def edit(
 @app.command("reject")
 def reject(
     feature: FeatureArgument,
-    reason: Annotated[str, typer.Option(help="Why: too broad, too narrow, wrong …")],
+    reason: Annotated[
+        str,
+        typer.Option(
+            help="too broad, too narrow, wrong, output feature, polysemantic, unreadable, dead; or in words."
+        ),
+    ],
     reviewer: ReviewerOption = None,
     harvest: HarvestOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -101,27 +179,91 @@ def reject(
     _record(workspace, feature, "reject", reason, reviewer, harvest)
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        raise UsageError("your user name is not known: say who decides with --reviewer") from None
+@app.command("undo")
+def undo(reviewer: ReviewerOption = None, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Take back the latest thing you did; again takes back the one before."""
+    from exegete.review.record import undo as take_back
+
+    _say(take_back(Workspace.open(workspace), reviewer or user_name()), "there is nothing to undo")
+
+
+@app.command("redo")
+def redo(reviewer: ReviewerOption = None, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Put back what you took back last."""
+    from exegete.review.record import redo as put_back
+
+    _say(put_back(Workspace.open(workspace), reviewer or user_name()), "there is nothing to redo")
+
+
+@app.command("export")
+def export(
+    to: Annotated[Path, typer.Option("--out", help="File to write.")],
+    form: Annotated[Form, typer.Option("--format", help="Of the file (docs/review.md).")] = Form.PARQUET,
+    anonymous: Annotated[bool, typer.Option("--anonymous", help="Give reviewers numbers for names.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the decided labels with their evidence to one file."""
+    from exegete.review.gold import export_gold
+
+    store = Store(Workspace.open(workspace).labels)
+    n = export_gold(store, form.value, to, anonymous=anonymous, overwrite=overwrite)
+    out.print(safe(f"{to}: {n:,} {'records' if form is Form.ARGILLA else 'decisions'}"), soft_wrap=True)
 
 
 def _record(
     workspace: Path,
     feature: str,
-    decision: Decision,
+    decision: str,
     text: str | None,
     reviewer: str | None,
     harvest: str | None,
 ) -> None:
+    """Write down a decision about whatever label is current."""
+    from exegete.review.audit import is_dealt
+    from exegete.review.keys import find, key_of
+    from exegete.review.record import REASONS, Act, record
+
     polarity: Polarity = "-" if feature.endswith("-") else "+"
     digits = feature.rstrip("+-")
     if not digits.isdecimal():
         raise UsageError(f"{feature!r} is no feature: write its index, 12, or 12- for its negative side")
-    who = reviewer or _user()
-    after = decide_as_person(Workspace.open(workspace), int(digits), polarity, decision, text, who, harvest)
-    out.print(f"feature {feature}: ", end="")
-    out.print(after["status"], style=STYLES.get(after["status"], ""), end="")
-    out.print(f", {safe(after['label'] or 'no label')}", soft_wrap=True)
+    who = reviewer or user_name()
+    space = Workspace.open(workspace)
+    store = Store(space.labels)
+    row = find(store, int(digits), polarity, harvest)
+    key = key_of(row)
+    known = decision == "reject" and text in REASONS
+    act = Act(
+        key,
+        decision,  # type: ignore[arg-type]
+        who,
+        row["label"],
+        text=None if known else text,
+        reason=text if known else None,
+        audit=store.reading(lambda con: is_dealt(con, row["run"], key)),
+    )
+    _say(record(space, act), "")
+
+
+def _say(done: Any, otherwise: str) -> None:
+    """Say how a feature stands after an event."""
+    if done is None:
+        out.print(otherwise)
+        return
+    row = done.row
+    out.print(f"feature {row['feature_index']}{row['polarity'].strip('+')}: ", end="")
+    out.print(row["status"], style=STYLES.get(row["status"], ""), end="")
+    out.print(f", {safe(row['label'] or 'no label')}", soft_wrap=True)
+
+
+def _facts(item: Any) -> dict[str, Any]:
+    """An item as JSON has it; that it was dealt at random is nobody's business before it is decided."""
+    return {
+        "feature_index": item.key.index,
+        "polarity": item.key.polarity,
+        "harvest": item.key.harvest,
+        **{name: getattr(item, name) for name in ("label", "status", "score", "low", "high", "confidence")},
+        "reasons": list(item.reasons),
+        "worth": item.worth,
+    }
