@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 DUCKDB_1 := $(VENV)/duckdb-1
 STAMP := $(VENV)/installed
 
-.PHONY: demo test check soak format bench clean
+.PHONY: demo demo-sae test check soak format bench clean
 
 demo: $(STAMP)
 	$(BIN)/exegete demo
+
+# The same of a causal model's autoencoder, with what its latents do to the model.
+demo-sae: $(STAMP)
+	$(BIN)/exegete demo --sae
 
 # What CI runs: style, types, floors, every test, and the datastore's tests on the older DuckDB too.
 test: check $(DUCKDB_1)
@@ -37,6 +41,10 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.stopping
 	$(BIN)/python -m benchmarks.controls
+	$(BIN)/python -m benchmarks.refinement
+	$(BIN)/python -m benchmarks.outputs
+	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.review
 
 # torch comes first, so that nothing else decides which build it is. On Linux pip's own index gives one with
 # CUDA; TORCH='--index-url URL' takes another.

@@ -191,7 +191,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("score", "--feature", "8", "--label", "x"),
     ("sql", "SELECT 1"),
     ("status",),
-    ("review",),
+    ("review", "list"),
     ("review", "accept", "8"),
 )
 
@@ -328,7 +328,7 @@ def test_a_busy_workspace(cli: Cli, workspace: Workspace, monkeypatch: pytest.Mo
 
 def test_wrong_options(cli: Cli) -> None:
     """typer's own complaints: exit 2, nothing on stdout, no traceback."""
-    for words in (("label", "--nonsense"), ("label", "--rounds", "many"), ("sql",), ("nonsense",)):
+    for words in (("label", "--nonsense"), ("label", "--rounds", "many"), ("export",), ("nonsense",)):
         ended = cli(*words)
         assert (ended.code, ended.out) == (2, "")
         assert "Traceback" not in ended.err

@@ -192,13 +192,13 @@ def test_score(labelled: Cli) -> None:
 
 
 def test_review(labelled: Cli) -> None:
-    """The queue holds what waits, least trusted first; accept, edit and reject take effect at once."""
+    """The queue holds what waits, what is worth most first; accept, edit and reject take effect at once."""
     labelled("label", "--features", FEATURES, "--name", "second", "--threshold", "0.995")
-    waiting = facts(labelled("review", "--json"))
+    waiting = facts(labelled("review", "list", "--json"))
     assert waiting, "a bar within the intervals"
-    confidences = [row["confidence"] for row in waiting]
-    assert confidences == sorted(confidences)
-    listed = labelled("review")
+    worths = [row["worth"] for row in waiting if row["status"] == "review"]
+    assert worths == sorted(worths, reverse=True)
+    listed = labelled("review", "list")
     assert f"{len(waiting)} wait" in listed.out
     first = waiting[0]["feature_index"]
     accepted = labelled("review", "accept", first, "--reviewer", "ada")
@@ -209,7 +209,7 @@ def test_review(labelled: Cli) -> None:
     assert "exegete score --feature 8 --label" in edited.out
     rejected = labelled("review", "reject", 9, "--reason", "too broad")
     assert rejected.out.startswith("feature 9: rejected, ")
-    assert len(facts(labelled("review", "--json"))) == len(waiting) - len(
+    assert len(facts(labelled("review", "list", "--json"))) == len(waiting) - len(
         {first, 8, 9} & {row["feature_index"] for row in waiting}
     )
     reviews = facts(labelled("sql", "--json", "SELECT * FROM reviews ORDER BY reviewed_at"))
@@ -219,8 +219,8 @@ def test_review(labelled: Cli) -> None:
 
 def test_nothing_to_review(cli: Cli) -> None:
     """An empty queue says so."""
-    assert cli("review").out == "nothing waits for review\n"
-    assert facts(cli("review", "--json")) == []
+    assert cli("review", "list").out == "nothing waits for review\n"
+    assert facts(cli("review", "list", "--json")) == []
 
 
 def test_status(labelled: Cli, workspace: Workspace) -> None:
@@ -306,7 +306,7 @@ def test_doctor(labelled: Cli, workspace: Workspace, monkeypatch: pytest.MonkeyP
 
 
 def test_demo(cli: Cli, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo's own part: harvest, label, and three commands to go on with, the first of which works."""
+    """The demo's own part: harvest, label, and commands to go on with, the first of which works."""
 
     def ready(space: Workspace, *_: object) -> Any:
         return import_parquet(template.parent / "planted", ImportSpec(quiet=300), space.evidence)
@@ -323,7 +323,7 @@ def test_demo(cli: Cli, template: Path, tmp_path: Path, monkeypatch: pytest.Monk
         " accepted" in row for row in ended.out.splitlines() if not row.startswith(("run ", "chance: "))
     )
     assert f"({accepted} rows)" in cli("sql", "-w", "here", question).out
-    assert cli("review", "-w", "here").code == 0
+    assert cli("review", "list", "-w", "here").code == 0
     again = cli("demo", "-w", "here")
     assert "nothing was left to do" in again.out
 
@@ -359,11 +359,16 @@ def test_help_is_there_for_every_command(cli: Cli) -> None:
     for words in (
         [],
         ["demo"],
+        ["report"],
+        ["trace"],
         ["harvest"],
         ["import", "parquet"],
         ["label"],
         ["score"],
         ["sql"],
+        ["find"],
+        ["export"],
+        ["snapshot"],
         ["status"],
         ["review"],
         ["review", "edit"],

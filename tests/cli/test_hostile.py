@@ -80,7 +80,7 @@ def test_no_command_prints_what_a_terminal_obeys(run: Runner, cli: Cli) -> None:
             texts[(view, *form)] = ended.out + ended.err
     for words in (
         ("label", "--features", "8-11"),
-        ("review",),
+        ("review", "list"),
         ("review", "accept", "9"),
         ("status",),
         ("doctor",),

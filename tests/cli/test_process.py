@@ -122,7 +122,7 @@ def test_beside_a_running_job(cli: Cli, workspace: Workspace) -> None:
                 assert status["running_process"] == job.pid
                 if len(counts) == 1:
                     assert f"(process {job.pid})" in cli(*arguments).complaint
-                    assert cli("review").code == 0
+                    assert cli("review", "list").code == 0
                     assert cli("doctor").code == 0
             assert job.wait(LIMIT_S) == 0, job.communicate()
     assert counts == sorted(counts)

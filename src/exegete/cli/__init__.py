@@ -13,15 +13,20 @@ from exegete.cli import (
     controls,
     demo,
     doctor,
+    export,
+    find,
     harvest,
     importing,
     label,
     logs,
     merge,
+    report,
     review,
     score,
+    snapshot,
     sql,
     status,
+    trace,
 )
 from exegete.cli.show import complain
 from exegete.errors import ExegeteError
@@ -44,8 +49,13 @@ app.add_typer(importing.app, name="import")
 app.command("label")(label.label)
 app.command("score")(score.score)
 app.command("controls")(controls.controls)
+app.command("trace")(trace.trace)
 app.command("sql")(sql.sql)
+app.command("find")(find.find)
+app.command("export")(export.export)
+app.command("snapshot")(snapshot.snapshot)
 app.command("status")(status.status)
+app.command("report")(report.report)
 app.add_typer(review.app, name="review")
 app.command("doctor")(doctor.doctor)
 
