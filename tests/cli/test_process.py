@@ -156,7 +156,7 @@ def undisturbed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [70_000, 300_000])
+@pytest.mark.parametrize("size", [150_000, 300_000])
 def test_a_full_disk(
     server: ProviderServer, undisturbed: dict[str, list[str]], workspace: Workspace, size: int
 ) -> None:

@@ -194,5 +194,5 @@ def test_a_message_arrives_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> No
     made = message_body("m", request, frozenset())
     assert [asked.body for asked in server.asked] == [made, made | {"top_k": 5, "odd": [1, {"x": True}]}]
     for asked in server.asked:
-        assert asked.headers["x-api-key"] == "key-of-anthropic"
+        assert asked.headers["authorization"] == "Bearer key-of-anthropic"
         assert asked.headers["anthropic-version"]

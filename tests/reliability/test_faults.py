@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from functools import partial
@@ -67,6 +68,12 @@ class FaultyServer(ProviderServer):
         return good[: 2 * len(good) // 3]  # whoever filled in the rest would make something of it
 
 
+def without_spending(tables: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Results without what they took: a reply that can't be read is asked for again."""
+    outcomes = [re.sub(r"'tokens_spent': \d+", "", row) for row in tables["outcomes"]]
+    return tables | {"outcomes": sorted(outcomes)}
+
+
 def job(workspace: Workspace, server: ProviderServer) -> None:
     """Label everything, with a call under way for nearly every feature."""
     report = run_job(
@@ -105,7 +112,7 @@ def test_one_call_in_twenty_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     expected, found = results(undisturbed), results(workspace)
     assert len(found["outcomes"]) == N_FEATURES
     assert not [row for row in found["outcomes"] if "'status': 'failed'" in row]
-    assert found == expected
+    assert without_spending(found) == without_spending(expected)
 
     journal = list(records(workspace.journal))
     lost = sum(server.faults[name] for name in LOST)
