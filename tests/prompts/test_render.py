@@ -20,7 +20,7 @@ VALUES: dict[str, dict[str, str | int | None]] = {
     "highlight": {"excerpts": "Excerpt 1: a <<b>>", "attempts": None, "k": 3},
     "token-activation": {"excerpts": "Excerpt 1\na\t0", "attempts": None, "k": 3},
     "output": {"lens_raised": "a", "lens_lowered": "b", "change_raised": "c", "change_lowered": "d"},
-    "steering": {"label": "promotes \"a\"", "sets": "Set 1, up: a", "n": 4},
+    "steering": {"label": 'promotes "a"', "sets": "Set 1, up: a", "n": 4},
     "logprob": {"excerpt": "a b", "label": "b"},
     "sparse": {"excerpts": "Excerpt 1: a b", "label": "b", "problems": None, "n": 1},
     "sparse-numbered": {"excerpts": "Excerpt 1: 1:a 2:b", "label": "b", "problems": None, "n": 1},
