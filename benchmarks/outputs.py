@@ -1,10 +1,11 @@
-"""Are features' effects found, and only where there are any? Planted directions, random ones, and latents.
+"""Are features' effects found, and only where there are any? Planted neurons, random ones, and latents.
 
     python -m benchmarks.outputs [--json] [--latents 40] [--planted 16] [--random 60] [--tokens 300000]
 
-The subject is the small language model that comes with exegete, on the Python documentation, after its third
-block. Planted directions are rows of its unembedding, so that what they write is known; random ones are
-isotropic; latents are those of its own autoencoder, drawn at random among those that fire. Labels and judges
+The subject is the small language model that comes with exegete, on the Python documentation, in its third
+block. Planted features are neurons that are written into it: they fire on a word, and add a known token's row
+of the unembedding to the stream (benchmarks/written_neurons.py); random ones fire likewise, and add a random
+direction; latents are those of its own autoencoder, drawn at random among those that fire. Labels and judges
 are the ones that ask no model. Printed are
 
 - how often the planted token comes first in the lens and in the token change;
@@ -21,19 +22,20 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
-from safetensors.torch import save_file
 
+from benchmarks.written_neurons import SITE as NEURONS
+from benchmarks.written_neurons import write_neurons
 from exegete.agent.output import OutputFindings, OutputStudy
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import FeatureId, Label, Score
 from exegete.scorers.steering import LexicalJudge, deal, steering_score
+from exegete.subjects import bundled
 from exegete.subjects.causal import CausalSubject, open_causal
 from exegete.subjects.corpora import open_corpus
 from exegete.subjects.harvest import harvest
@@ -43,6 +45,7 @@ from exegete.subjects.output_tokens import token_names
 from exegete.subjects.spec import HarvestSpec
 
 SITE = "blocks.2.hook_resid_post"
+CORPUS = "stdlib-docs"
 ALPHA = 0.05
 
 
@@ -66,19 +69,9 @@ def planted_tokens(subject: CausalSubject, n: int, seed: int) -> list[int]:
     return words[:n]
 
 
-def write_directions(subject: CausalSubject, tokens: Sequence[int], n_random: int, path: Path) -> None:
-    """Rows that write these tokens by the lens, then isotropic ones, all of length 1."""
-    head = subject._head.weight.detach().float()
-    planted = head[list(tokens)] / subject._last_norm.weight.detach().float()
-    random = torch.randn((n_random, head.shape[1]), generator=torch.Generator().manual_seed(1))
-    rows = torch.cat([planted - planted.mean(0), random])
-    save_file({"rows": (rows / rows.norm(dim=-1, keepdim=True)).contiguous()}, path)
-
-
-def harvested(subject: str, dictionary: str, folder: Path, tokens: int) -> EvidenceFile:
-    """Evidence of one dictionary's features."""
-    spec = HarvestSpec(site=SITE, dictionary=dictionary, tokens=tokens, sample=60, quiet=300)
-    manifest, _ = harvest(open_subject(subject, "cpu"), open_corpus("stdlib-docs"), spec, folder)
+def harvested(subject: str, spec: HarvestSpec, folder: Path) -> EvidenceFile:
+    """Evidence of some features."""
+    manifest, _ = harvest(open_subject(subject, "cpu"), open_corpus(CORPUS), spec, folder)
     return EvidenceFile(folder / f"{manifest.name}.duckdb")
 
 
@@ -160,21 +153,21 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=16)
     parser.add_argument("--random", type=int, default=60)
     parser.add_argument("--tokens", type=int, default=300_000)
-    parser.add_argument("--subject", default="stdlib-lm")
-    parser.add_argument("--dictionary", default="stdlib-lm/sae")
     given = parser.parse_args()
     values: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        subject = open_causal(given.subject, "cpu")
+        subject = open_causal(bundled.NAME, "cpu")
         ids = planted_tokens(subject, given.planted, 0)
-        path = Path(folder) / "directions.safetensors"
-        write_directions(subject, ids, given.random, path)
-        file = harvested(given.subject, f"directions:{path}", Path(folder), given.tokens)
+        n = len(ids) + given.random
+        model = write_neurons(subject, open_corpus(CORPUS), ids, given.random, Path(folder))
+        spec = HarvestSpec(site=NEURONS, features=tuple(range(n)), tokens=given.tokens, sample=60, quiet=300)
+        file = harvested(str(model), spec, Path(folder))
         named: list[str | None] = [*token_names(subject, ids), *[None] * given.random]
         found = study(file, file.features, named)
         values["planted"], values["random"] = measured(found[: len(ids)]), measured(found[len(ids) :])
         file.close()
-        file = harvested(given.subject, given.dictionary, Path(folder), given.tokens)
+        spec = replace(spec, site=SITE, features=None, dictionary=bundled.DICTIONARY)
+        file = harvested(bundled.NAME, spec, Path(folder))
         alive = [f for f in file.features if file.summary(f).fired_contexts["report"] >= 10]
         drawn = np.random.default_rng(0).permutation(len(alive))[: given.latents]
         values["latents"] = measured(study(file, [alive[i] for i in sorted(drawn)], [None] * len(drawn)))

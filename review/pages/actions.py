@@ -140,7 +140,7 @@ def act(
     _tell(room, done, _WORDS[kind])
     if kind not in LEAVING:
         return _to(card_address(key, wanted, done.event))
-    room.orders.done(key)
+    room.orders.done(key, skipped=kind == "skip")
     room.finish(key)
     following = room.take_next(wanted, key)
     return _to(

@@ -80,6 +80,8 @@ class Orders:
         self._orders: OrderedDict[Wanted, Order] = OrderedDict()
         self._done: dict[Key, float] = {}
         """What was decided here, and when: a queue built before does not know it."""
+        self._skipped: set[Key] = set()
+        """What was skipped here: dealt again only when nothing else is left."""
         self._building: set[Wanted] = set()
         self._mutex = threading.Lock()
 
@@ -104,11 +106,12 @@ class Orders:
         around = (order.items[(place + step * i) % n] for i in range(1, n + 1))
         # What these hold does not get less by decisions: a card that was dealt is not dealt again.
         again = self._done.keys() if wanted.which == "all" or wanted.saved else ()
-        return [
+        left = [
             item
             for item in around
             if item.key != key and item.key not in again and not self._is_done(item.key, order)
         ]
+        return sorted(left, key=lambda item: item.key in self._skipped) if step > 0 else left
 
     def item(self, wanted: Wanted, key: Key) -> tuple[Item, int] | None:
         """A card of a queue with its place from 1; None when it is not in it."""
@@ -126,15 +129,17 @@ class Orders:
         with self._mutex:
             self._orders.clear()
 
-    def done(self, key: Key) -> None:
+    def done(self, key: Key, *, skipped: bool = False) -> None:
         """Leave a card out, until a queue built later says otherwise."""
         with self._mutex:
             self._done[key] = time.monotonic()
+            (self._skipped.add if skipped else self._skipped.discard)(key)
 
     def undone(self, key: Key) -> None:
         """It is back."""
         with self._mutex:
             self._done.pop(key, None)
+            self._skipped.discard(key)
 
     def _is_done(self, key: Key, order: Order) -> bool:
         return self._done.get(key, -1.0) > order.at
