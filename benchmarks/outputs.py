@@ -1,12 +1,12 @@
-"""Are features' effects found, and only where there are any? Planted neurons, random ones, and latents.
+"""Are features' effects found, and only where there are any? Planted neurons, random directions, latents.
 
-    python -m benchmarks.outputs [--json] [--latents 40] [--planted 16] [--random 60] [--tokens 300000]
+    python -m benchmarks.outputs [--json] [--planted 12] [--share 1] [--random 24] [--latents 12]
 
 The subject is the small language model that comes with exegete, on the Python documentation, in its third
 block. Planted features are neurons that are written into it: they fire on a word, and add a known token's row
-of the unembedding to the stream (benchmarks/written_neurons.py); random ones fire likewise, and add a random
-direction; latents are those of its own autoencoder, drawn at random among those that fire. Labels and judges
-are the ones that ask no model. Printed are
+of the unembedding to the stream (benchmarks/written_neurons.py); random ones are isotropic directions of the
+stream, into which nothing was written; latents are those of its own autoencoder, drawn at random among those
+that fire. Labels and judges are the ones that ask no model. Printed are
 
 - how often the planted token comes first in the lens and in the token change;
 - how often ablation, and the push that steering takes, are found at p <= .05 and above all 50 controls;
@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
 from benchmarks.written_neurons import SITE as NEURONS
 from benchmarks.written_neurons import write_neurons
@@ -67,6 +69,13 @@ def planted_tokens(subject: CausalSubject, n: int, seed: int) -> list[int]:
     names = dict(zip(ids, token_names(subject, ids), strict=True))
     words = [i for i in ids if names[i][:1] == " " and names[i][1:].isalpha() and len(names[i]) > 4]
     return words[:n]
+
+
+def write_directions(subject: CausalSubject, n: int, path: Path) -> str:
+    """Isotropic directions of length 1 as a dictionary; its name."""
+    rows = torch.randn((n, subject._head.weight.shape[1]), generator=torch.Generator().manual_seed(1))
+    save_file({"rows": rows / rows.norm(dim=-1, keepdim=True)}, path)
+    return f"directions:{path}"
 
 
 def harvested(subject: str, spec: HarvestSpec, folder: Path) -> EvidenceFile:
@@ -149,28 +158,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--latents", type=int, default=40)
-    parser.add_argument("--planted", type=int, default=16)
-    parser.add_argument("--random", type=int, default=60)
-    parser.add_argument("--tokens", type=int, default=300_000)
+    parser.add_argument("--latents", type=int, default=12)
+    parser.add_argument("--planted", type=int, default=12)
+    parser.add_argument("--random", type=int, default=24)
+    parser.add_argument("--share", type=float, default=1.0, help="what neurons add, by the stream's length")
+    parser.add_argument("--tokens", type=int, default=60_000)
     given = parser.parse_args()
     values: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         subject = open_causal(bundled.NAME, "cpu")
         ids = planted_tokens(subject, given.planted, 0)
-        n = len(ids) + given.random
-        model = write_neurons(subject, open_corpus(CORPUS), ids, given.random, Path(folder))
-        spec = HarvestSpec(site=NEURONS, features=tuple(range(n)), tokens=given.tokens, sample=60, quiet=300)
+        model = write_neurons(subject, open_corpus(CORPUS), ids, given.share, Path(folder))
+        mine = tuple(range(len(ids)))
+        spec = HarvestSpec(site=NEURONS, features=mine, tokens=given.tokens, sample=60, quiet=300)
         file = harvested(str(model), spec, Path(folder))
-        named: list[str | None] = [*token_names(subject, ids), *[None] * given.random]
-        found = study(file, file.features, named)
-        values["planted"], values["random"] = measured(found[: len(ids)]), measured(found[len(ids) :])
+        values["planted"] = measured(study(file, file.features, token_names(subject, ids)))
         file.close()
-        spec = replace(spec, site=SITE, features=None, dictionary=bundled.DICTIONARY)
+        rows = write_directions(subject, given.random, Path(folder) / "directions.safetensors")
+        spec = replace(spec, site=SITE, features=None, dictionary=rows)
+        file = harvested(bundled.NAME, spec, Path(folder))
+        values["random"] = measured(study(file, file.features, [None] * given.random))
+        file.close()
+        spec = replace(spec, dictionary=bundled.DICTIONARY)
         file = harvested(bundled.NAME, spec, Path(folder))
         alive = [f for f in file.features if file.summary(f).fired_contexts["report"] >= 10]
         drawn = np.random.default_rng(0).permutation(len(alive))[: given.latents]
-        values["latents"] = measured(study(file, [alive[i] for i in sorted(drawn)], [None] * len(drawn)))
+        if len(drawn):
+            values["latents"] = measured(study(file, [alive[i] for i in sorted(drawn)], [None] * len(drawn)))
         file.close()
     Console().print_json(json.dumps(values)) if given.json else Console().print(values)
 

@@ -2,8 +2,7 @@
 
 A neuron of the third block's MLP is overwritten so that it fires on one frequent word of a corpus (its gate
 and its input both read how far the block's input lies in that word's mean direction) and adds one direction
-to the stream, half as long as the stream is. Where that direction is a token's row of the unembedding, what
-the neuron does is known; where it is drawn at random, it does no more than a control.
+to the stream. That direction is a token's row of the unembedding: what the neuron does is known.
 """
 
 from __future__ import annotations
@@ -27,21 +26,19 @@ SITE = f"blocks.{LAYER}.mlp.hook_post"
 """Where such neurons are read."""
 _BEFORE = 3.0
 """What gate and input come to on the neuron's word, on the mean."""
-_SHARE = 0.5
-"""Length of what a neuron adds on its word, in lengths of the stream."""
 _CONTEXTS, _LENGTH = 256, 100
 
 
 def write_neurons(
-    subject: CausalSubject, corpus: Corpus, tokens: Sequence[int], n_random: int, folder: Path
+    subject: CausalSubject, corpus: Corpus, tokens: Sequence[int], share: float, folder: Path
 ) -> Path:
     """Overwrite the first neurons of a block, and save the model.
 
     Args:
         subject: the model that comes with exegete.
         corpus: whose frequent words they fire on.
-        tokens: ids of the tokens that the first neurons write.
-        n_random: how many more write random directions.
+        tokens: ids of the tokens that they write.
+        share: length of what a neuron adds on its word, in lengths of the stream.
         folder: where the model's folder is made.
 
     Returns:
@@ -50,8 +47,8 @@ def write_neurons(
     batch = _contexts(subject, corpus)
     inputs_nD = _at_own(subject, f"layers.{LAYER}.post_attention_layernorm", batch)
     length = float(_at_own(subject, f"blocks.{LAYER}.hook_resid_post", batch).norm(dim=-1).median())
-    read_nD = _reading(subject, batch, inputs_nD, len(tokens) + n_random)
-    rows_nD = torch.cat([_writing(subject, tokens), _random(n_random, inputs_nD.shape[1])])
+    read_nD = _reading(subject, batch, inputs_nD, len(tokens))
+    rows_nD = _writing(subject, tokens)
     fired = float(torch.nn.functional.silu(torch.tensor(_BEFORE))) * _BEFORE
     model = AutoModelForCausalLM.from_pretrained(bundled.model_folder(), dtype=torch.float32)
     mlp = model.model.layers[LAYER].mlp
@@ -59,7 +56,7 @@ def write_neurons(
         for i, (read_D, row_D) in enumerate(zip(read_nD, rows_nD, strict=True)):
             mlp.gate_proj.weight[i] = read_D
             mlp.up_proj.weight[i] = read_D
-            mlp.down_proj.weight[:, i] = row_D * (_SHARE * length / fired)
+            mlp.down_proj.weight[:, i] = row_D * (share * length / fired)
     made = folder / "written"
     shutil.copytree(bundled.model_folder(), made, ignore=shutil.ignore_patterns("sae", "*.safetensors"))
     model.save_pretrained(made)
@@ -105,10 +102,4 @@ def _writing(subject: CausalSubject, tokens: Sequence[int]) -> torch.Tensor:
     """(n, width) unit rows whose lens is highest at each token."""
     head = subject._head.weight.detach().float()
     rows = (head[list(tokens)] - head.mean(0)) / subject._last_norm.weight.detach().float()
-    return rows / rows.norm(dim=-1, keepdim=True)
-
-
-def _random(n: int, width: int) -> torch.Tensor:
-    """(n, width) isotropic unit rows."""
-    rows = torch.randn((n, width), generator=torch.Generator().manual_seed(1))
     return rows / rows.norm(dim=-1, keepdim=True)
