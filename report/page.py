@@ -6,7 +6,6 @@ Labels and corpus text are escaped by the template.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any
 from exegete.controls.truths import POSITIVE
 from exegete.controls.wrong import WRONGNESS
 from exegete.datastore.store import Store
-from exegete.errors import WorkspaceError
 from exegete.report.evaluation import ALL, Evaluation, Rate
 from exegete.report.figures import figures, marked
 from exegete.report.judged import AGREES, NAMED, Judged
+from exegete.report.whole import write_whole
 
 SHOWN = 200
 """Rows of a table of labels at most."""
@@ -37,16 +36,7 @@ def write_page(path: Path, evaluation: Evaluation, store: Store, parameters: Map
     Raises:
         WorkspaceError: it can't be written there.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(page(evaluation, store, parameters), encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise WorkspaceError(
-            f"the page {path} can't be written ({error.strerror}): name another with --out"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, page(evaluation, store, parameters))
 
 
 def page(evaluation: Evaluation, store: Store, parameters: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ different features have nothing in common.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +14,7 @@ from typing import Any
 
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.store import Store
-from exegete.errors import WorkspaceError
+from exegete.report.whole import write_whole
 from exegete.subjects.tracing import Firing, Trace
 
 AROUND = 8
@@ -114,16 +113,7 @@ def write_page(path: Path, trace: Trace, found: Sequence[Traced], said: str) -> 
     Raises:
         WorkspaceError: it can't be written there.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(page(trace, found, said), encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise WorkspaceError(
-            f"the page {path} can't be written ({error.strerror}): name another with --out"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, page(trace, found, said))
 
 
 def page(trace: Trace, found: Sequence[Traced], said: str) -> str:

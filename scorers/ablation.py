@@ -6,8 +6,9 @@ direction?
 2. The value is how far predictions at these tokens move: the mean Kullback-Leibler divergence, nats a token.
    The rise of the loss stands beside it; it is smaller, and negative where a feature misleads the model.
 3. The same amounts are taken off along random directions that add as much to the stream
-   (`exegete.subjects.control_directions`). p = (1 + #{controls >= own}) / (1 + n): a feature whose direction
-   is itself random has p <= alpha in a share alpha of cases at most, since it is one more draw.
+   (`exegete.subjects.control_directions`). p = (1 + #{controls >= own}) / (1 + n). A feature whose
+   direction is itself random would be one more draw among them, were its tokens not those at which it fires:
+   in a trained model such features are found too often (docs/outputs.md, Measured).
 4. Other features of the dictionary are controls of another kind: directions that the model does read. They
    are in `details` and not in p, since a feature need not do more than its peers to do something.
 

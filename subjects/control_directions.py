@@ -5,8 +5,8 @@
 
 Each is made so long that a unit of it adds as long a vector to the residual stream as a unit of the feature
 does. With the feature's own amounts, token by token, a control then moves the stream exactly as far as the
-feature, and only the direction differs. A feature whose direction is itself random is exchangeable with the
-first kind, so that it stands above a share alpha of them by luck alone with probability 1 - alpha.
+feature, and only the direction differs. A feature whose direction is itself random differs from the first
+kind only in that its tokens were chosen by it: they are those at which it fires.
 """
 
 from __future__ import annotations

@@ -10,14 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from exegete.datastore.workspace import Workspace
-from exegete.errors import WorkspaceError
 from exegete.report.run.examples import Shown, Which
 from exegete.report.run.facts import Facts, collect
 from exegete.report.run.findings import shown
@@ -28,6 +26,7 @@ from exegete.report.run.sections_loop import decisions, experiments, gain
 from exegete.report.run.sections_scores import against_chance, density, q_values, widths
 from exegete.report.run.sections_spent import cost, coverage, negatives, times
 from exegete.report.run.sections_trust import controls
+from exegete.report.whole import write_whole
 
 _SECTIONS = (
     *(decided, outcomes, against_chance, density, by_layer, widths, q_values, controls, gain, experiments),
@@ -59,16 +58,7 @@ def write_report(space: Workspace, name: str | None, path: Path | None) -> tuple
     """
     facts = collect(space, name)
     place = path or Path(f"report-{facts.chosen.name}.html")
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        draft.write_text(page(facts), encoding="utf-8")
-        os.replace(draft, place)
-    except OSError as error:
-        raise WorkspaceError(
-            f"the page {place} can't be written ({error.strerror}): name another with --out"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(place, page(facts))
     return facts, place
 
 
