@@ -7,7 +7,8 @@ A feature, in turn:
    is clamped to its largest activation there.
 2. An output label, written from these alone: neither the texts at which it fires nor the report split are
    seen.
-3. Ablation on its own contexts of the report split, against random directions and other features.
+3. Ablation on its own contexts of the report split, against random directions that are taken for features,
+   and other features' directions.
 4. Steering: neutral texts of the report split are continued at matched movement, and a judge picks the
    feature's continuations by the label. The controls are the same for all features of a harvest, and made
    once.
@@ -18,19 +19,20 @@ What runs the subject does so in the laboratory's one thread, in turn with all e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from exegete.agent.output_ablation import AblationTable
 from exegete.agent.output_steering import SteeringTable, steering_texts
-from exegete.agent.output_texts import neutral_texts, own_contexts
+from exegete.agent.output_texts import neutral_texts, own_contexts, pool_contexts
 from exegete.agent.rows import Tables, label_row, score_row
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import FeatureId, Label, Score
 from exegete.errors import NoReadableReply
 from exegete.explainers.output import OutputExplainer, output_explainer
 from exegete.llm.llm import LLM
-from exegete.scorers.ablation import N_CONTROLS, N_OTHERS, ablation_score
+from exegete.scorers.ablation import ablation_score
 from exegete.scorers.steering import (
     Judge,
     deal,
@@ -39,9 +41,9 @@ from exegete.scorers.steering import (
     unsteered,
 )
 from exegete.subjects.causal import CausalSubject, Ids
-from exegete.subjects.control_directions import in_stream, other_rows, random_rows
+from exegete.subjects.control_directions import in_stream
 from exegete.subjects.edits import Feature
-from exegete.subjects.effects import ablation, token_change
+from exegete.subjects.effects import token_change
 from exegete.subjects.output_tokens import OutputTokens, ends, lens_tokens
 
 T = TypeVar("T")
@@ -99,6 +101,7 @@ class OutputStudy:
     _seed: int
     _change_texts: Sequence[Ids]
     _steering_of: SteeringTable
+    _ablation_of: AblationTable
 
     @classmethod
     def open(
@@ -129,6 +132,7 @@ class OutputStudy:
             seed,
             neutral_texts(file, "explain", n=CHANGE_TEXTS, length=CHANGE_TOKENS, seed=seed),
             SteeringTable(subject, steering_texts(file, seed), seed),
+            AblationTable(subject, pool_contexts(file), seed),
         )
 
     @property
@@ -148,10 +152,9 @@ class OutputStudy:
             label = await self._explainer.explain(feature, tokens)
         except NoReadableReply:
             label = None
-        own = own_contexts(
-            self._file, feature
-        )  # here, and not in the subject's thread, as others read it too
-        measured, score = await self._bench.in_turn(lambda: self._ablation(edited, own))
+        # Read here, and not in the subject's thread, as others read it too.
+        own, density = own_contexts(self._file, feature), self._file.summary(feature).density
+        measured, score = await self._bench.in_turn(lambda: self._ablation(edited, own, density))
         steering = None if label is None else await self._steering(label, edited)
         return OutputFindings((*tokens, *measured), score, label, steering)
 
@@ -164,17 +167,12 @@ class OutputStudy:
             ends(self._subject, "token change", change_V, details=details),
         )
 
-    def _ablation(self, edited: Feature, own: Sequence[Ids]) -> tuple[tuple[OutputTokens, ...], Score]:
-        import torch
-
-        if not own:
-            return (), ablation_score(ablation(self._subject, edited, []), (), 0, self._seed)
-        randoms = random_rows(self._subject, edited, N_CONTROLS, self._seed)
-        others = other_rows(self._subject, edited, N_OTHERS, self._seed)
-        found = ablation(self._subject, edited, own, torch.cat([randoms, others]))
-        by_random, by_others = found.controls[: len(randoms)], found.controls[len(randoms) :]
-        found = replace(found, controls=by_random)
-        score = ablation_score(found, by_others, len(own), self._seed)
+    def _ablation(
+        self, edited: Feature, own: Sequence[Ids], density: float
+    ) -> tuple[tuple[OutputTokens, ...], Score]:
+        ablated = self._ablation_of.compare(edited, own, density)
+        found = ablated.found
+        score = ablation_score(found, ablated.others, ablated.null, len(own), self._seed)
         if found.logits is None:
             return (), score
         details = {"tokens": found.n_fired, "contexts": len(found.fired_in)}

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from exegete.datastore.evidence import ReportEvidence
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.hashing import digest64
-from exegete.datastore.records import FeatureId, Plan, Split
+from exegete.datastore.records import SPLITS, FeatureId, Plan, Split
 from exegete.errors import SubjectError
 from exegete.subjects.causal import Ids
 
-OWN = Plan(top=2, per_decile=1, quiet=0, hard=0, window=None, unit="token")
-"""Twelve whole contexts at most: a sample of all firings, and the strongest two."""
+OWN_TEXTS = 10
+"""Contexts at most."""
+OWN = Plan(top=0, per_decile=1, quiet=0, hard=0, window=None, unit="token")
+"""Whole contexts, a sample of all in which the feature fires. The strongest are not added: random directions
+could not be given any as strong, since they are read on far less text (`agent/output_ablation.py`)."""
 
 
 def neutral_texts(file: EvidenceFile, split: Split, *, n: int, length: int, seed: int) -> list[Ids]:
@@ -44,6 +47,11 @@ def neutral_texts(file: EvidenceFile, split: Split, *, n: int, length: int, seed
             "neutral texts are taken from: harvest more text"
         )
     return found
+
+
+def pool_contexts(file: EvidenceFile) -> list[Ids]:
+    """All contexts of the quiet pool: a sample of the corpus, whatever fires in it."""
+    return list(file.token_ids([c.id for split in SPLITS for c in file.pool(split, "token").contexts]))
 
 
 def own_contexts(file: EvidenceFile, feature: FeatureId) -> list[Ids]:

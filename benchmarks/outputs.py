@@ -1,6 +1,6 @@
 """Are features' effects found, and only where there are any? Planted neurons, random directions, latents.
 
-    python -m benchmarks.outputs [--json] [--planted 12] [--share 1] [--random 24] [--latents 12]
+    python -m benchmarks.outputs [--json] [--planted 12] [--share 1] [--random 48] [--latents 24]
 
 The subject is the small language model that comes with exegete, on the Python documentation, in its third
 block. Planted features are neurons that are written into it: they fire on a word, and add a known token's row
@@ -9,7 +9,8 @@ stream, into which nothing was written; latents are those of its own autoencoder
 that fire. Labels and judges are the ones that ask no model. Printed are
 
 - how often the planted token comes first in the lens and in the token change;
-- how often ablation, and the push that steering takes, are found at p <= .05 and above all 50 controls;
+- how often ablation, and the push that steering takes, are found at p <= .05 and above all 50 random
+  directions, and ablation's mean p, which is one half where features are random directions themselves;
 - how often continuations are told by the direction's own label at p <= .05, and by another direction's;
 - seconds a feature, by step.
 """
@@ -22,7 +23,8 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from safetensors.torch import save_file
 from benchmarks.written_neurons import SITE as NEURONS
 from benchmarks.written_neurons import write_neurons
 from exegete.agent.output import OutputFindings, OutputStudy
+from exegete.agent.output_texts import own_contexts
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import FeatureId, Label, Score
 from exegete.scorers.steering import LexicalJudge, deal, steering_score
@@ -91,6 +94,10 @@ def study(file: EvidenceFile, features: Sequence[FeatureId], tokens: Sequence[st
         studied = OutputStudy.open(lab, file, explainer=(None, None), judge=(None, None), seed=0)
         start = time.perf_counter()
         studied._steering_of.compare(lab.feature(features[0]))
+        first = features[0]
+        studied._ablation_of.compare(
+            lab.feature(first), own_contexts(file, first), file.summary(first).density
+        )
         Console(stderr=True).print(f"controls of {file.name}: {time.perf_counter() - start:.1f} s")
         found: list[Studied] = []
         for feature, token in zip(features, tokens, strict=True):
@@ -123,6 +130,10 @@ def measured(some: Sequence[Studied]) -> dict[str, Any]:
         known = [value for value in values if value is not None]
         return round(float(np.median(known)), 4) if known else None
 
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return round(float(np.mean(known)), 3) if known else None
+
     def first(kind: str) -> float | None:
         tops = [
             (each.top_tokens[0], one.token)
@@ -140,6 +151,8 @@ def measured(some: Sequence[Studied]) -> dict[str, Any]:
         "ablation_median": median([s.value for s in ablations]),
         "ratio_median": median([s.details["ratio"] for s in ablations]),
         "ablation_found": share([s.p_value for s in ablations], ALPHA),
+        "movement_found": share([s.details["p_movement"] for s in ablations], ALPHA),
+        "ablation_p_mean": mean([s.p_value for s in ablations]),
         "ablation_first": share([s.p_value for s in ablations], 1 / 51 + 1e-9),
         "above_others_median": median([s.details["share_of_others_below"] for s in ablations]),
         "push_found": share(pushes, ALPHA),
@@ -152,40 +165,54 @@ def measured(some: Sequence[Studied]) -> dict[str, Any]:
     }
 
 
+def study_planted(n: int, given: argparse.Namespace, folder: Path) -> list[Studied]:
+    """Neurons written into the model."""
+    subject = open_causal(bundled.NAME, "cpu")
+    ids = planted_tokens(subject, n, 0)
+    model = write_neurons(subject, open_corpus(CORPUS), ids, given.share, folder)
+    spec = HarvestSpec(site=NEURONS, features=tuple(range(n)), tokens=given.tokens, sample=60, quiet=300)
+    with closing(harvested(str(model), spec, folder)) as file:
+        return study(file, file.features, token_names(subject, ids))
+
+
+def study_random(n: int, given: argparse.Namespace, folder: Path) -> list[Studied]:
+    """Directions into which nothing was written."""
+    rows = write_directions(open_causal(bundled.NAME, "cpu"), n, folder / "directions.safetensors")
+    spec = HarvestSpec(site=SITE, dictionary=rows, tokens=given.tokens, sample=60, quiet=300)
+    with closing(harvested(bundled.NAME, spec, folder)) as file:
+        return study(file, file.features, [None] * n)
+
+
+def study_latents(n: int, given: argparse.Namespace, folder: Path) -> list[Studied]:
+    """Latents of the model's own autoencoder that fire often enough."""
+    spec = HarvestSpec(site=SITE, dictionary=bundled.DICTIONARY, tokens=given.tokens, sample=60, quiet=300)
+    with closing(harvested(bundled.NAME, spec, folder)) as file:
+        alive = [f for f in file.features if file.summary(f).fired_contexts["report"] >= 10]
+        drawn = sorted(np.random.default_rng(0).permutation(len(alive))[:n])
+        return study(file, [alive[i] for i in drawn], [None] * len(drawn))
+
+
+STUDIES = {"planted": study_planted, "random": study_random, "latents": study_latents}
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--latents", type=int, default=12)
+    parser.add_argument("--latents", type=int, default=24)
     parser.add_argument("--planted", type=int, default=12)
-    parser.add_argument("--random", type=int, default=24)
+    parser.add_argument("--random", type=int, default=48)
     parser.add_argument("--share", type=float, default=1.0, help="what neurons add, by the stream's length")
     parser.add_argument("--tokens", type=int, default=60_000)
     given = parser.parse_args()
     values: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        subject = open_causal(bundled.NAME, "cpu")
-        ids = planted_tokens(subject, given.planted, 0)
-        model = write_neurons(subject, open_corpus(CORPUS), ids, given.share, Path(folder))
-        mine = tuple(range(len(ids)))
-        spec = HarvestSpec(site=NEURONS, features=mine, tokens=given.tokens, sample=60, quiet=300)
-        file = harvested(str(model), spec, Path(folder))
-        values["planted"] = measured(study(file, file.features, token_names(subject, ids)))
-        file.close()
-        rows = write_directions(subject, given.random, Path(folder) / "directions.safetensors")
-        spec = replace(spec, site=SITE, features=None, dictionary=rows)
-        file = harvested(bundled.NAME, spec, Path(folder))
-        values["random"] = measured(study(file, file.features, [None] * given.random))
-        file.close()
-        spec = replace(spec, dictionary=bundled.DICTIONARY)
-        file = harvested(bundled.NAME, spec, Path(folder))
-        alive = [f for f in file.features if file.summary(f).fired_contexts["report"] >= 10]
-        drawn = np.random.default_rng(0).permutation(len(alive))[: given.latents]
-        if len(drawn):
-            values["latents"] = measured(study(file, [alive[i] for i in sorted(drawn)], [None] * len(drawn)))
-        file.close()
+        for kind, n in (("planted", given.planted), ("random", given.random), ("latents", given.latents)):
+            if n:
+                made = STUDIES[kind](n, given, Path(folder))
+                values[kind] = measured(made)
     Console().print_json(json.dumps(values)) if given.json else Console().print(values)
 
 

@@ -1,15 +1,20 @@
-"""Ablation score: does the model predict otherwise without the feature, and more so than without any
-direction?
+"""Ablation score: does the model predict otherwise without the feature, and more so than without a direction
+that means nothing?
 
 1. In contexts of the report split in which the feature fires, its contribution is taken out of the residual
    stream at the tokens where it fires (`exegete.subjects.effects.ablation`). Everything else stays.
 2. The value is how far predictions at these tokens move: the mean Kullback-Leibler divergence, nats a token.
    The rise of the loss stands beside it; it is smaller, and negative where a feature misleads the model.
-3. The same amounts are taken off along random directions that add as much to the stream
-   (`exegete.subjects.control_directions`). p = (1 + #{controls >= own}) / (1 + n). A feature whose
-   direction is itself random would be one more draw among them, were its tokens not those at which it fires:
-   in a trained model such features are found too often (docs/outputs.md, Measured).
-4. Other features of the dictionary are controls of another kind: directions that the model does read. They
+3. The same amounts are taken off along a few random directions that add as much to the stream
+   (`exegete.subjects.control_directions`). The ratio to the median one says how much more the feature does
+   than its length alone would; chance is their mean.
+4. The ratio of a direction that means nothing is not 1: a feature is known by firing at these tokens, and
+   removing what the stream reaches far along also shortens it. So 50 random directions are taken for
+   features (`exegete.subjects.random_features`): each with tokens at which it fires itself, as few of them,
+   with controls of its own, in as many contexts. p = (1 + #{their ratios >= own}) / (1 + 50). A feature whose
+   direction is random is one more draw among them. `p_movement` in `details` ranks the movements instead,
+   which are also larger where a feature carries more of the stream.
+5. Other features of the dictionary are controls of another kind: directions that the model does read. They
    are in `details` and not in p, since a feature need not do more than its peers to do something.
 
 It is a measure of the feature, whatever its label says. The interval resamples contexts.
@@ -25,23 +30,22 @@ from exegete.datastore.records import Score
 from exegete.scorers.resampling import percentile_interval
 from exegete.subjects.effects import Ablation
 
-NAME = "ablation@1"
+NAME = "ablation@2"
 
-N_CONTROLS = 50
-"""Random directions: the smallest p is 1 / 51."""
-N_OTHERS = 20
-"""Other features."""
 MIN_CONTEXTS = 3
 """Contexts in which the feature must fire."""
 N_BOOT = 2000
 
 
-def ablation_score(found: Ablation, others: Sequence[float], n_asked: int, seed: int) -> Score:
+def ablation_score(
+    found: Ablation, others: Sequence[float], null: Sequence[Ablation], n_asked: int, seed: int
+) -> Score:
     """A score from what was measured.
 
     Args:
-        found: the feature's ablation, with its random controls.
+        found: the feature's ablation, with its controls.
         others: mean movement by other features' directions, nats a token.
+        null: random directions, measured as features in as many contexts.
         n_asked: contexts that were run.
         seed: chooses the draws of the interval.
 
@@ -55,25 +59,27 @@ def ablation_score(found: Ablation, others: Sequence[float], n_asked: int, seed:
             n_asked,
             n_read,
         )
-    controls = np.asarray(found.controls)
     interval = percentile_interval(_draws(found, seed))
-    median = float(np.median(controls)) if len(controls) else None
+    ratios = [each.ratio for each in null if each.ratio is not None]
+    moved = [each.kl for each in null if each.kl is not None]
     return Score(
         scorer=NAME,
         split="report",
         value=found.kl,
         low=interval.low,
         high=interval.high,
-        chance=float(controls.mean()) if len(controls) else None,
-        p_value=p_among(found.kl, controls.tolist()),
+        chance=float(np.mean(found.controls)) if found.controls else None,
+        p_value=None if found.ratio is None else p_among(found.ratio, ratios),
         n_asked=n_asked,
         n_read=n_read,
         details={
             "loss_rise": found.loss,
             "tokens": float(found.n_fired),
-            "controls": float(len(controls)),
-            "median_control": median,
-            "ratio": found.kl / median if median else None,
+            "controls": float(len(found.controls)),
+            "ratio": found.ratio,
+            "random_directions": float(len(ratios)),
+            "median_random_ratio": float(np.median(ratios)) if ratios else None,
+            "p_movement": p_among(found.kl, moved),
             "others": float(len(others)),
             "median_other": float(np.median(others)) if others else None,
             "share_of_others_below": float(np.mean(np.asarray(others) < found.kl)) if others else None,

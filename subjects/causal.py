@@ -209,7 +209,7 @@ class CausalSubject:
         linear = isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
         if found.side == "input" and linear:
             weight = module.weight.T if isinstance(module, torch.nn.Linear) else module.weight  # (in, out)
-            rows = rows.float() @ weight.float()
+            rows = rows.float() @ weight.detach().float()
         if rows.shape[-1] != stream or found.normed or (found.side == "output" and _widens(module)):
             raise SubjectError(
                 f"what is at {site} is not added to the residual stream, so that it has no output side: "

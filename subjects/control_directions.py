@@ -60,7 +60,7 @@ def random_rows(subject: CausalSubject, feature: Feature, n: int, seed: int) -> 
 
     own = feature.direction()
     rng = torch.Generator().manual_seed(_seed(seed, "random", feature))
-    return _as_long(subject, feature, torch.randn((n, len(own)), generator=rng))
+    return as_long(subject, feature, torch.randn((n, len(own)), generator=rng))
 
 
 def other_rows(subject: CausalSubject, feature: Feature, n: int, seed: int) -> torch.Tensor:
@@ -78,10 +78,10 @@ def other_rows(subject: CausalSubject, feature: Feature, n: int, seed: int) -> t
     rows = [row for row in rows if bool(row.any())]
     if not rows:
         return torch.zeros((0, len(feature.direction())))
-    return _as_long(subject, feature, torch.stack(rows))
+    return as_long(subject, feature, torch.stack(rows))
 
 
-def _as_long(subject: CausalSubject, feature: Feature, rows_nd: torch.Tensor) -> torch.Tensor:
+def as_long(subject: CausalSubject, feature: Feature, rows_nd: torch.Tensor) -> torch.Tensor:
     """Rows that add as long a vector to the stream as the feature's own."""
     own = feature.direction()
     length = in_stream(subject, feature, own[None]).norm(dim=-1)

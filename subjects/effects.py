@@ -37,20 +37,46 @@ LOGITS_AT_ONCE = 1 << 25
 class Ablation:
     """What zeroing a feature did, over the tokens at which it fires."""
 
-    n_fired: int
-    """Tokens at which it fires."""
-    kl: float | None
-    """Mean movement of the prediction made at such a token, nats; None when it never fires."""
-    loss: float | None
+    loss: float | None = None
     """Mean rise of the loss on the token after, nats; None when none comes after."""
-    logits: NDArray[np.float32] | None
-    """(vocabulary,) mean difference of logits there, edited less unedited."""
+    logits: NDArray[np.float32] | None = None
+    """(vocabulary,) mean difference of logits there, edited less unedited; None when it never fires."""
     fired_in: tuple[int, ...] = ()
     """For each context in which it fires, at how many tokens."""
     kl_in: tuple[float, ...] = ()
     """For each of these contexts, the mean movement there, nats."""
-    controls: tuple[float, ...] = ()
-    """For each control direction, its mean movement over the same tokens, nats."""
+    controls_in: tuple[tuple[float, ...], ...] = ()
+    """For each control direction the same, over the same tokens."""
+
+    @property
+    def n_fired(self) -> int:
+        """Tokens at which it fires."""
+        return sum(self.fired_in)
+
+    @property
+    def kl(self) -> float | None:
+        """Mean movement of the prediction made at such a token, nats; None when it never fires."""
+        return float(np.average(self.kl_in, weights=self.fired_in)) if self.fired_in else None
+
+    @property
+    def controls(self) -> tuple[float, ...]:
+        """For each control direction, its mean movement over the same tokens, nats."""
+        return tuple(float(np.average(row, weights=self.fired_in)) for row in self.controls_in)
+
+    @property
+    def ratio(self) -> float | None:
+        """Movement by the feature over that by the median control; None without either."""
+        median = float(np.median(self.controls)) if self.controls else 0.0
+        return None if self.kl is None or median <= 0 else self.kl / median
+
+    def part(self, n: int, seed: int) -> Ablation:
+        """The same in n of its contexts, drawn at random, or in all of them where it has no more."""
+        drawn = np.random.default_rng(seed).permutation(len(self.fired_in))[:n].tolist()
+        return Ablation(
+            fired_in=tuple(self.fired_in[i] for i in drawn),
+            kl_in=tuple(self.kl_in[i] for i in drawn),
+            controls_in=tuple(tuple(row[i] for i in drawn) for row in self.controls_in),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,34 +146,31 @@ def ablation(
         Means over the tokens at which the feature fires.
     """
     fires = _where_it_fires(subject, feature, batch)
-    n_fired = sum(len(each.at) for each in fires)
-    if not n_fired:
-        return Ablation(0, None, None, None)
+    if not fires:
+        return Ablation()
     moved, losses = list[float](), list[float]()
-    control_sums = np.zeros(0 if controls_nd is None else len(controls_nd))
+    by_controls = list[NDArray[np.float64]]()
     total_V: torch.Tensor | None = None
     target = ablated(feature)
     for some in _portions(fires, subject.n_vocabulary):
         before = _predictions(subject, some)
         after = _predictions(subject, some, [FeatureEdit(feature, target)])
         for own, before_nV, after_nV in zip(some, before, after, strict=True):
-            moved.append(float(_kl(before_nV, after_nV).sum()))
+            moved.append(float(_kl(before_nV, after_nV).mean()))
             losses += _loss_rise(before_nV, after_nV, own.ids, own.at)
             difference_V = (after_nV - before_nV).sum(0)
             total_V = difference_V if total_V is None else total_V + difference_V
         if controls_nd is not None:
-            control_sums += _control_sums(subject, feature, some, before, controls_nd)
+            by_controls.append(_by_controls(subject, feature, some, before, controls_nd))
     assert total_V is not None  # it fires somewhere
-    mean_V: NDArray[np.float32] = (total_V / n_fired).cpu().numpy()
     fired_in = tuple(len(each.at) for each in fires)
+    mean_V: NDArray[np.float32] = (total_V / sum(fired_in)).cpu().numpy()
     return Ablation(
-        n_fired,
-        sum(moved) / n_fired,
         float(np.mean(losses)) if losses else None,
         mean_V,
         fired_in,
-        tuple(each / n for each, n in zip(moved, fired_in, strict=True)),
-        tuple((control_sums / n_fired).tolist()),
+        tuple(moved),
+        tuple(map(tuple, np.concatenate(by_controls, axis=1).tolist())) if by_controls else (),
     )
 
 
@@ -241,25 +264,25 @@ def _portions(fires: Sequence[_Fires], n_vocabulary: int) -> Iterator[list[_Fire
         yield portion
 
 
-def _control_sums(
+def _by_controls(
     subject: CausalSubject,
     feature: Feature,
     some: Sequence[_Fires],
     before: Sequence[torch.Tensor],
     controls_nd: torch.Tensor,
 ) -> NDArray[np.float64]:
-    """(n,) movement by each control, summed over the tokens; as many controls in one pass as fit."""
+    """(n, contexts) mean movement by each control in each context; as many controls in one pass as fit."""
     one = len(some) * max(len(each.ids) for each in some) * subject.n_vocabulary
     step = max(1, LOGITS_AT_ONCE // one)
-    sums = []
+    found = [np.zeros((0, len(some)))]
     for at in range(0, len(controls_nd), step):
         rows_nd = controls_nd[at : at + step]
         n = len(rows_nd)
         edit = FeatureEdit(feature, ablated(feature), rows_nd.repeat_interleave(len(some), 0))
         after = _predictions(subject, [*some] * n, [edit])
-        moved = [float(_kl(x, y).sum()) for x, y in zip([*before] * n, after, strict=True)]
-        sums.append(np.asarray(moved).reshape(n, len(some)).sum(1))
-    return np.concatenate(sums) if sums else np.zeros(0)
+        moved = [float(_kl(x, y).mean()) for x, y in zip([*before] * n, after, strict=True)]
+        found.append(np.asarray(moved).reshape(n, len(some)))
+    return np.concatenate(found)
 
 
 def _predictions(

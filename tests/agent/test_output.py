@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exegete.agent import output_steering
+from exegete.agent import output_ablation, output_steering
 from exegete.agent.output import OutputFindings, OutputStudy, output_rows
+from exegete.agent.output_ablation import RANDOM, Ablated, AblationTable
 from exegete.agent.output_steering import KL, SteeringTable
-from exegete.agent.output_texts import OWN, neutral_texts, own_contexts
+from exegete.agent.output_texts import OWN, neutral_texts, own_contexts, pool_contexts
 from exegete.agent.rows import label_id
 from exegete.datastore.evidence import ReportEvidence
 from exegete.datastore.hashing import digest64
 from exegete.datastore.records import FeatureId, Label, Split
 from exegete.datastore.store import Store
 from exegete.errors import SubjectError
-from exegete.scorers.ablation import p_among
+from exegete.scorers.ablation import ablation_score
 from exegete.scorers.steering import LexicalJudge, deal, steering_score
-from exegete.subjects.control_directions import random_rows
-from exegete.subjects.effects import ablation
+from exegete.subjects.edits import Feature
+from exegete.subjects.effects import Ablation, ablation
 from exegete.subjects.laboratory import Laboratory
 from exegete.subjects.output_tokens import token_names
 from tests.agent.writing_model import N_RANDOM, PLANTED, Written, make
@@ -89,19 +90,48 @@ def test_their_continuations_are_told_by_their_labels(planted: list[OutputFindin
 
 def test_random_directions_are_not(written: Written, lab: Laboratory) -> None:
     """Of 46 random directions ablation finds no more than alpha, as its p promises, at two levels."""
-    subject, found = lab.causal(), []
+    table, found = AblationTable(lab.causal(), pool_contexts(written.file), 1), []
     for feature in written.file.features[len(PLANTED) :]:
-        edited = lab.feature(feature)
-        own = own_contexts(written.file, feature)[:3]
-        controls = random_rows(subject, edited, 50, 1)
-        effect = ablation(subject, edited, own, controls)
-        assert effect.kl is not None
-        found.append(p_among(effect.kl, effect.controls))
+        own, density = own_contexts(written.file, feature), written.file.summary(feature).density
+        ablated = table.compare(lab.feature(feature), own, density)
+        score = ablation_score(ablated.found, ablated.others, ablated.null, len(own), 0)
+        found.append(score.p_value)
+        assert len(ablated.null) == RANDOM
     assert len(found) == N_RANDOM
     for alpha in (0.05, 0.25):
         hits = sum(p is not None and p <= alpha for p in found)
         assert stats.binomtest(hits, N_RANDOM, alpha, "greater").pvalue > 0.01
     assert 0.3 < np.mean([p or 0 for p in found]) < 0.7
+
+
+def test_random_directions_are_measured_once(
+    written: Written, lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For features that fire about as often; the same ones whoever comes first, over as many contexts."""
+    monkeypatch.setattr(output_ablation, "RANDOM", 5)
+    monkeypatch.setattr(output_ablation, "OTHERS", 2)
+    pool, (one, other) = pool_contexts(written.file), written.file.features[5:7]
+    tables = [AblationTable(lab.causal(), pool, 0) for _ in range(2)]
+    own = {feature: own_contexts(written.file, feature) for feature in (one, other)}
+
+    def compare(table: AblationTable, feature: FeatureId, n: int = 10, density: float = 0.03) -> Ablated:
+        return table.compare(lab.feature(feature), own[feature][:n], density)
+
+    first, after = compare(tables[0], one), compare(tables[0], other)
+    assert compare(tables[1], other).null == after.null
+    again = compare(tables[1], one)
+    assert (again.null, again.others) == (first.null, first.others)
+    assert again.found.controls_in == first.found.controls_in
+    counted: list[Feature] = []
+    real = output_ablation.ablation
+    monkeypatch.setattr(output_ablation, "ablation", lambda *args: counted.append(args[1]) or real(*args))
+    few = compare(tables[0], one, n=4, density=0.025)
+    assert len(counted) == 1  # its own
+    assert len(few.null) == 5
+    assert few.null != first.null
+    compare(tables[0], one, density=0.2)
+    assert len(counted) == 1 + 1 + 5
+    assert AblationTable(lab.causal(), pool, 0).compare(lab.feature(one), [], 0.03) == Ablated(Ablation())
 
 
 def test_a_label_of_another_direction_is_not_told(
@@ -236,7 +266,7 @@ def test_rows(planted: list[OutputFindings], tmp_path: Path, written: Written) -
     ]
     scores = store.read("SELECT scorer, side, value FROM scores ORDER BY scorer")
     assert [(row["scorer"], row["side"]) for row in scores] == [
-        ("ablation@1", "output"),
+        ("ablation@2", "output"),
         ("steering@1(lexical)", "output"),
     ]
     assert scores[0]["value"] == found.ablation.value

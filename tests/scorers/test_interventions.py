@@ -22,7 +22,7 @@ P_VALUES = st.sampled_from([None, 1 / 51, 0.05, 0.06, 0.9])
 
 def ablation(p: float | None) -> Score:
     """A feature that moves predictions, and how often random directions move them as far."""
-    return Score("ablation@1", "report", None if p is None else 0.1, 0.05, 0.2, 0.05, p, 12, 12)
+    return Score("ablation@2", "report", None if p is None else 0.1, 0.05, 0.2, 0.05, p, 12, 12)
 
 
 def steering(p: float | None) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from exegete.subjects import effects
 from exegete.subjects.causal import CausalSubject
 from exegete.subjects.directions import Directions
 from exegete.subjects.edits import Feature, FeatureEdit, ablated, clamped, shifted
-from exegete.subjects.effects import ablation, firing, matched_shift, moved_by, token_change
+from exegete.subjects.effects import Ablation, ablation, firing, matched_shift, moved_by, token_change
 from tests.subjects.causal_models import KINDS, causal_subject, language_model, rest_of
 from tests.subjects.test_causal import STREAM, coder, ids_of, stream
 from tests.subjects.tiny import WIDTH
@@ -161,5 +162,18 @@ def test_controls_are_ablations_along_other_rows(
         weights = np.asarray(found.fired_in)
         assert weights.sum() == found.n_fired
         assert found.kl == pytest.approx(float(np.average(found.kl_in, weights=weights)))
+        assert found.ratio == pytest.approx(expected[0] / np.median(expected[1:]), rel=1e-3)
     silent = ablation(subject, replace(feature, threshold=1e9), batch, rows)
     assert silent.kl is None
+
+
+def test_a_part_of_an_ablation() -> None:
+    """So many of its contexts, own and controls' alike; with as many as it has, it is the same."""
+    whole = Ablation(0.1, None, (1, 4, 2), (0.5, 0.1, 0.2), ((0.3, 0.2, 0.1), (0.1, 0.2, 0.6)))
+    pairs = {(1, 0.5, 0.3, 0.1), (4, 0.1, 0.2, 0.2), (2, 0.2, 0.1, 0.6)}
+    for n, seed in itertools.product((1, 2, 3, 9), range(5)):
+        part = whole.part(n, seed)
+        assert len(part.fired_in) == min(n, 3)
+        assert set(zip(part.fired_in, part.kl_in, *part.controls_in, strict=True)) <= pairs
+    assert whole.part(3, 0).ratio == pytest.approx(whole.ratio)
+    assert whole.ratio == pytest.approx((1 * 0.5 + 4 * 0.1 + 2 * 0.2) / np.median([1.3, 2.1]))
