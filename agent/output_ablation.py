@@ -7,9 +7,10 @@ steps of two: its own tokens, its own amounts, and controls on these, as for a f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import log2
+from math import floor, log
 
 from exegete.agent.output_texts import OWN_TEXTS
 from exegete.subjects.causal import CausalSubject, Ids
@@ -18,10 +19,15 @@ from exegete.subjects.edits import Feature
 from exegete.subjects.effects import Ablation, ablation
 from exegete.subjects.random_features import RandomFeatures
 
+LOG = logging.getLogger(__name__)
 RANDOM = 50
 """Random directions that are measured as features: the smallest p is 1 / 51."""
-CONTROLS = 8
+CONTROLS = 4
 """Directions taken off in a feature's place, at its own tokens."""
+STEP = 2
+"""Random directions fire as rarely as a feature, or more rarely by less than this factor. What is rarer is
+also more extreme, and does more when it is taken off: rounded the other way, features would be found too
+often."""
 OTHERS = 20
 """Other features' directions, taken off there too."""
 
@@ -78,8 +84,9 @@ class AblationTable:
             # Drawn for the same feature whoever comes first, so that not even their last bits differ.
             first = replace(feature, index=0, sign=1)
             self._randoms = RandomFeatures(self.subject, first, self.texts, n=RANDOM, seed=self.seed)
-        step = self._randoms.density(2.0 ** round(log2(density)))
+        step = self._randoms.density(STEP ** floor(log(density, STEP)))
         if step not in self._measured:
+            LOG.info("measuring what %d random directions do at density %.1g, once", RANDOM, step)
             self._measured[step] = tuple(self._ablated(k, step) for k in range(len(self._randoms)))
         return self._measured[step]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exegete.agent import output_steering
+from exegete.agent import output_ablation, output_steering
 from exegete.agent.job import Job, Progress
 from exegete.agent.rebuild import Rebuild
 from exegete.agent.spec import JobSpec
@@ -62,6 +62,8 @@ def test_what_features_do_stands_beside_what_they_respond_to(
     Without, what features do is left out, which is said, and all else is restored.
     """
     monkeypatch.setattr(output_steering, "PUSHED", 4)
+    monkeypatch.setattr(output_ablation, "RANDOM", 20)  # the fewest of which a p of .05 can come
+    monkeypatch.setattr(output_ablation, "OTHERS", 5)
     assert job(space, effects=True, name="night") == []
     (row,) = rows(space, "SELECT * FROM labels")
     assert row["output_label"].startswith(f'raises "{PLANTED[0]}"')

@@ -58,7 +58,7 @@ def test_what_is_rare_still_fires(subject: CausalSubject) -> None:
 
 
 def test_taken_off_there_is_nothing_left_along_them(subject: CausalSubject) -> None:
-    """Ablation leaves the stream without a part along the direction where it fires, and the rest as it was."""
+    """Ablation leaves the stream no part along the direction where it fires, and the rest as it was."""
     batch = texts(subject)
     feature = RandomFeatures(subject, Feature(FEATURES["latent"].dictionary, 0, SITE), batch, n=4, seed=1)
     one = feature.feature(2, 0.2)
