@@ -171,11 +171,11 @@ class Nodes:
             known["verdict"] = self.examiner.verdict_on(label, state["scores"], found.interventions)
         return known
 
-    def next(self, state: CaseState) -> str:
-        """What was decided last."""
+    async def next(self, state: CaseState) -> str:
+        """What was decided last; a coroutine, as all here are: LangGraph runs plain functions in threads."""
         return state["decisions"][-1].decision.action
 
-    def after_report(self, state: CaseState) -> str:
+    async def after_report(self, state: CaseState) -> str:
         """To `output`, where the job asks for it."""
         return "end" if self.effects is None else "output"
 

@@ -5,11 +5,14 @@
 1. Rows by delay of the server and concurrency: a job over planted features (llm_features.py), `highlight` and
    `sparse`, both scorers on 70 report excerpts. The model is a server on loopback, in a process of its own
    (llm_server.py); every row is a process of its own too, warmed up by a small job. CPU is that of all its
-   threads during the job, openings included, over the features done.
+   threads during the job, openings included, over the features done. Rows of *calls alone* send the same
+   requests by aiohttp and do nothing else (llm_floor.py): the floor below which no job gets on this machine.
 2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns.
 3. Tokens a feature by stage, counted as characters / 4, from the view `calls`. *fixed* is the part that is
    the same in all calls of a stage's prompt; *cached* is what a provider that kept every prefix (the system
-   part, and the excerpts after it) would have served from its cache.
+   part, and the excerpts after it) would have served from its cache: the most there can be, as many keep only
+   long prefixes. An excerpt that is asked about is two judgements, whether it fires (detection) and at which
+   words (fuzzing), which others ask in two calls.
 
 Settings: `one pass` proposes one label, tries it, and examines it on all excerpts, without nulls; `defaults`
 has three candidates, two revisions, which every second of the features takes, early stopping, and nulls.
@@ -24,7 +27,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -34,6 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.llm_features import write_features
+from benchmarks.llm_floor import measure_floor
 from benchmarks.llm_server import serving
 
 SETTINGS: Mapping[str, Mapping[str, int]] = {
@@ -59,6 +63,8 @@ class Row:
     features: int
     journal: str = "fsync"
     """"fsync", "no fsync" or "none"."""
+    calls_alone: bool = False
+    """Without a job around them."""
 
 
 def measure(source: str, port: int, row: Row) -> dict[str, Any]:
@@ -72,6 +78,15 @@ def measure(source: str, port: int, row: Row) -> dict[str, Any]:
     Returns:
         The row with its figures.
     """
+    if row.calls_alone:
+        url = f"http://127.0.0.1:{port}/{row.latency_ms}/floor/v1"
+        small = replace(row, latency_ms=0, features=min(WARM_UP, row.features), concurrency=16)
+
+        def job() -> int:
+            _run(source, port, small)
+            return small.features
+
+        return asdict(row) | measure_floor(url, job, row.features, row.concurrency)
     _run(source, port, Row(row.settings, 0, 16, min(WARM_UP, row.features)))
     if row.journal == "no fsync":
         os.fsync = lambda file: None
@@ -138,7 +153,8 @@ def tokens(labels: Path) -> list[dict[str, Any]]:
         "WHERE s.scorer LIKE 'simulation@%' GROUP BY rounds"
     )
     by_rounds = (
-        f"SELECT 'all, ' || rounds || ' tried' AS part, {sums}, any_value(judged) / n AS judgements, n "
+        f"SELECT 'all, ' || rounds || ' tried' AS part, {sums}, any_value(judged) / n AS excerpts, n, "
+        "(sum(input_tokens) + sum(output_tokens)) / any_value(judged) * 100 AS tokens_per_200_judgements "
         f"FROM ({calls} WHERE stage != 'null') "
         "JOIN (SELECT rounds, count(*) AS n FROM outcomes GROUP BY rounds) USING (rounds) "
         f"JOIN ({judged}) USING (rounds) GROUP BY rounds, n"
@@ -166,10 +182,13 @@ def rows(quick: bool) -> Iterator[Row]:
     for settings in SETTINGS:
         if quick:
             yield Row(settings, 0, 16, 8)
+            yield Row(settings, 0, 16, 8, calls_alone=True)
             continue
         for concurrency, n_delayed in DELAYED.items():
             yield Row(settings, 0, concurrency, AT_ONCE)
             yield Row(settings, 200, concurrency, n_delayed)
+        yield Row(settings, 0, 16, AT_ONCE, calls_alone=True)
+        yield Row(settings, 200, 512, DELAYED[512], calls_alone=True)
 
 
 def journal_rows(quick: bool, repeats: int) -> Iterator[Row]:
@@ -222,7 +241,7 @@ def run(quick: bool, repeats: int) -> dict[str, Any]:
     return {
         "rows": [{k: v for k, v in row.items() if k != "tokens"} for row in table],
         "journal": overhead(journal),
-        "tokens": {row["settings"]: row["tokens"] for row in table},
+        "tokens": {row["settings"]: row["tokens"] for row in table if "tokens" in row},
     }
 
 

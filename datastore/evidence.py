@@ -11,7 +11,9 @@ context, seed), so the same evidence is read on every call.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +60,11 @@ class _Reader:
         rest = [e for e in examples[n_top:] if e.sampled]
         # What is left of the population once the top is set aside, spread over what is left of the sample.
         population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
-        order = self._draw(feature, [e.context_id for e in rest], "decile")
+        order = self._draw(feature, [e.context_id for e in rest], "decile").tolist()
         for decile in range(10):
             # Strongest first, so decile 10 is the first tenth.
             members = range(decile * len(rest) // 10, (decile + 1) * len(rest) // 10)
-            drawn = sorted(sorted(members, key=lambda i: float(order[i]))[: plan.per_decile])
+            drawn = sorted(sorted(members, key=order.__getitem__)[: plan.per_decile])
             weight = population * len(members) / len(rest) / len(drawn) * self._scale if drawn else 0.0
             chosen += [(rest[i], f"decile {10 - decile}", weight) for i in drawn]
         ids = [e.context_id for e, _, _ in chosen]
@@ -89,9 +91,9 @@ class _Reader:
         weight = max(1.0, population / max(1, len(rows))) * self._scale
         # What looks most like firing, and is only presumed silent, is where the feature likeliest does fire.
         with_hard = plan.hard and self._file.silence_known
-        similar = quiet_pool.similar(query_of(activating), silent) if with_hard else []
+        similar = quiet_pool.similar(query_of(activating), silent) if with_hard else iter(())
         known = set(rows)
-        hard = [(row, unit) for row, unit in similar if row not in known][: plan.hard]
+        hard = list(islice(((row, unit) for row, unit in similar if row not in known), plan.hard))
         chosen: list[tuple[int, str | None, str, float]] = [(row, None, "quiet", weight) for row in rows]
         chosen += [(row, unit, "hard quiet", 0.0) for row, unit in hard]
         ids = quiet_pool.ids[[row for row, *_ in chosen]]
@@ -188,7 +190,7 @@ def _cut_quiet(
         place = int(v * context.n_tokens)
     else:
         found = [i for i, key in enumerate(context.keys) if key == around]
-        place = int(context.starts[found[int(v * len(found))]])
+        place = context.edges[found[int(v * len(found))]]
     return _cut(context, silent, place - int(u * window), window)
 
 
@@ -200,7 +202,7 @@ def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | Non
     a, b = 0, len(context.units)
     if window is not None:
         first = min(max(0, first), max(0, context.n_tokens - window))
-        a = int(context.starts.searchsorted(first, side="right")) - 1
-        b = int(context.starts.searchsorted(first + window, side="left"))
-    start = int(context.starts[a]) if b > a else 0
+        a = bisect_right(context.edges, first) - 1
+        b = bisect_left(context.edges, first + window)
+    start = context.edges[a] if b > a else 0
     return Context(context.id, context.document, start, context.units[a:b]), pooled[a:b]

@@ -7,9 +7,10 @@ among the kept examples, which is why negatives come from here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,34 @@ class PreparedContext:
     units: tuple[str, ...]
 
     @cached_property
+    def edges(self) -> list[int]:
+        """`starts` as Python's numbers, among which `bisect` finds one much faster than numpy."""
+        return list(self.starts.tolist())
+
+    @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Units as they are compared: stripped, lower case."""
-        return tuple(unit.strip().lower() for unit in self.units)
+        """Units as they are compared."""
+        return tuple(map(_key, self.units))
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Units of a pool's contexts, each once a context; context after context, its units by name."""
+
+    place: Mapping[str, int]
+    """Of every unit among all, by name."""
+    keys: tuple[str, ...]
+    columns: NDArray[np.int64]
+    """(n_entries,) places of units."""
+    rows: NDArray[np.int64]
+    """(n_entries,) rows of the contexts they stand in."""
+    ends: NDArray[np.int64]
+    """(n_contexts + 1,) where each context's entries begin."""
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(n_units,) contexts that hold each unit."""
+        return np.bincount(self.columns, minlength=len(self.keys))
 
 
 @dataclass(frozen=True)
@@ -51,21 +77,20 @@ class QuietPool:
         return np.asarray([c.id for c in self.contexts], dtype=np.int64)
 
     @cached_property
-    def _postings(self) -> dict[str, NDArray[np.int64]]:
-        """For every unit that holds a letter or digit, the rows of the contexts that contain it."""
-        postings: dict[str, list[int]] = {}
-        for row, context in enumerate(self.contexts):
-            for key in set(context.keys):
-                if any(ch.isalnum() for ch in key):
-                    postings.setdefault(key, []).append(row)
-        return {key: np.asarray(rows, dtype=np.int64) for key, rows in postings.items()}
+    def _index(self) -> _Index:
+        """Which units that hold a letter or digit stand in which contexts."""
+        units = [sorted({key for key in c.keys if any(map(str.isalnum, key))}) for c in self.contexts]
+        place = {key: i for i, key in enumerate(sorted(set().union(*units)))}
+        columns = np.asarray([place[key] for own in units for key in own], dtype=np.int64)
+        ends = np.cumsum([0, *(len(own) for own in units)])
+        return _Index(place, tuple(place), columns, np.repeat(np.arange(len(units)), np.diff(ends)), ends)
 
     @cached_property
     def _lengths(self) -> NDArray[np.float64]:
         """(n,) units in each context, 1 at least."""
         return np.asarray([max(1, len(c.units)) for c in self.contexts], dtype=np.float64)
 
-    def similar(self, query: Mapping[str, float], silent: NDArray[np.bool_]) -> list[tuple[int, str]]:
+    def similar(self, query: Mapping[str, float], silent: NDArray[np.bool_]) -> Iterator[tuple[int, str]]:
         """Silent contexts that share rare, heavy units with a query, most similar first.
 
         The similarity is the sum, over the query's units found in the context, of weight times inverse
@@ -76,25 +101,21 @@ class QuietPool:
             query: weight of each unit (stripped, lower case).
             silent: (n,) where the feature is silent.
 
-        Returns:
+        Yields:
             (row, the unit that contributed most) with similarity above 0.
         """
-        n = len(self.contexts)
-        names = [key for key in sorted(query) if key in self._postings]
-        if not names:
-            return []
-        postings = [self._postings[key] for key in names]
-        sizes = np.asarray([len(rows) for rows in postings])
-        gain = np.asarray([query[key] for key in names]) * np.log(n / sizes)
-        total = np.bincount(np.concatenate(postings), np.repeat(gain, sizes), n) / np.sqrt(self._lengths)
-        # Of the units of a context the last one written stands: the heaviest, of equals the first by name.
-        lightest_first = np.lexsort((-np.arange(len(names)), gain))
-        which = np.full(n, -1)
-        rows = np.concatenate([postings[i] for i in lightest_first])
-        which[rows] = np.repeat(lightest_first, sizes[lightest_first])
+        n, index = len(self.contexts), self._index
+        known = [(place, query[key]) for key in query if (place := index.place.get(key)) is not None]
+        if not known:
+            return
+        places, weights = np.asarray([p for p, _ in known]), np.asarray([w for _, w in known])
+        gain = np.zeros(len(index.keys))
+        gain[places] = weights * np.log(n / index.sizes[places])
+        total = np.bincount(index.rows, gain[index.columns], n) / np.sqrt(self._lengths)
         found = np.flatnonzero((total > 0) & silent)
-        found = found[np.lexsort((self.ids[found], -total[found]))]
-        return [(int(row), names[which[row]]) for row in found]
+        for row in found[np.lexsort((self.ids[found], -total[found]))].tolist():
+            own = index.columns[index.ends[row] : index.ends[row + 1]]
+            yield row, index.keys[own[gain[own].argmax()]]  # of equals the first by name
 
 
 def query_of(excerpts: Sequence[Excerpt]) -> dict[str, float]:
@@ -103,10 +124,17 @@ def query_of(excerpts: Sequence[Excerpt]) -> dict[str, float]:
     A unit weighs the mean over excerpts of its share of the excerpt's peak; a unit that merely stands near
     the peak counts a tenth, so that contexts alike in topic come after those alike in the firing word.
     """
-    query: dict[str, float] = {}
-    for excerpt in excerpts:
-        peak = excerpt.peak or 1.0
-        for unit, activation in zip(excerpt.context.tokens, excerpt.activations.tolist(), strict=True):
-            key = unit.strip().lower()
-            query[key] = query.get(key, 0.0) + max(activation / peak, 0.1) / len(excerpts)
-    return query
+    units = [_key(unit) for excerpt in excerpts for unit in excerpt.context.tokens]
+    if not units:
+        return {}
+    shares = [e.activations.astype(np.float64) / (e.peak or 1.0) for e in excerpts]
+    weights = np.maximum(np.concatenate(shares), 0.1) / len(excerpts)
+    place = dict(zip(dict.fromkeys(units), count(), strict=False))
+    sums = np.bincount(np.fromiter(map(place.__getitem__, units), np.int64, len(units)), weights)
+    return dict(zip(place, sums.tolist(), strict=True))
+
+
+@lru_cache(65_536)
+def _key(unit: str) -> str:
+    """A unit as it is compared: stripped, lower case."""
+    return unit.strip().lower()

@@ -62,6 +62,10 @@ def unit_starts(tokens: Sequence[str], unit: Unit) -> NDArray[np.int64]:
     starts: list[int] = []
     previous = ""
     for position, token in enumerate(tokens):
+        if token[:1] == " ":  # the commonest by far, and never goes on
+            starts.append(position)
+            previous = token
+            continue
         continues = bool(previous) and (token == "" or _meets(previous[-1], token[0]))
         if not continues:
             starts.append(position)
@@ -72,7 +76,7 @@ def unit_starts(tokens: Sequence[str], unit: Unit) -> NDArray[np.int64]:
 def join_units(tokens: Sequence[str], starts: NDArray[np.int64]) -> tuple[str, ...]:
     """The text of each unit, given where units start."""
     edges = [*starts.tolist(), len(tokens)]
-    return tuple("".join(tokens[a:b]) for a, b in pairwise(edges))
+    return tuple([tokens[a] if b == a + 1 else "".join(tokens[a:b]) for a, b in pairwise(edges)])
 
 
 def pool(activations: Floats, starts: NDArray[np.int64]) -> Floats:

@@ -6,17 +6,17 @@ As in openai.py, one call is one HTTP request and the SDK's retries are off.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exegete.llm.clients import Clients, limits
+from exegete.llm.connections import Connections, sdk_limits
 from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
 from exegete.llm.rates import Rates
-from exegete.llm.schema import strict, with_schema_in_words
+from exegete.llm.schema import strict_form, with_schema_in_words
 from exegete.llm.wire import (
     conversation,
     count,
@@ -29,7 +29,6 @@ from exegete.llm.wire import (
 
 if TYPE_CHECKING:
     import anthropic
-    import httpx2
 
 OFFICIAL = "https://api.anthropic.com"
 TIMEOUT_S = 600.0
@@ -70,7 +69,7 @@ class Anthropic:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
-        self._clients = Clients(self._client, pool())
+        self._connections = Connections(self._client, min(timeout_s, CONNECT_TIMEOUT_S))
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request.
@@ -87,7 +86,7 @@ class Anthropic:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._clients.close()
+        await self._connections.close()
 
     async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request with further parameters; see `OpenAI.exchange`."""
@@ -111,7 +110,7 @@ class Anthropic:
         self, request: Request, left_out: frozenset[str], more: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Rates | None]:
         """The body that comes back for a request, and what is said of rate limits."""
-        call = self._clients.post(MESSAGES, message_body(self.name.name, request, left_out) | dict(more))
+        call = self._connections.post(MESSAGES, message_body(self.name.name, request, left_out) | dict(more))
         return await body_of(str(self.name), call, self._timeout_s)
 
 
@@ -125,15 +124,8 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=(name.url or official_url).removesuffix("/v1"),
         max_retries=0,
         timeout=anthropic.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        http_client=pool()(limits=limits()),
+        http_client=anthropic.DefaultAsyncHttpxClient(limits=sdk_limits()),
     )
-
-
-def pool() -> Callable[..., httpx2.AsyncClient]:
-    """What makes the SDK's connections."""
-    import anthropic
-
-    return anthropic.DefaultAsyncHttpxClient
 
 
 def message_body(model: str, request: Request, left_out: frozenset[str]) -> dict[str, Any]:
@@ -151,7 +143,7 @@ def message_body(model: str, request: Request, left_out: frozenset[str]) -> dict
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = anthropic.transform_schema(strict(request.schema))
+        schema = anthropic.transform_schema(dict(strict_form(request.schema)))
         options["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "max_tokens": request.max_tokens, "messages": turns, **options}

@@ -151,8 +151,8 @@ class Tariff:
         """
         if budget.usd is not None and prices.find(model) is None:
             raise UsageError(
-                f"no price is known for {model}, so a budget in dollars can't be kept: give its price in a "
-                "file of prices, or set a budget in tokens"
+                f"no price is known for {model}, so a budget in dollars can't be kept: give its price with "
+                "--prices FILE, or set --budget-tokens instead"
             )
         self.budget = budget
         self._model = model

@@ -84,7 +84,7 @@ class Downgrades:
                 reasons |= dict.fromkeys(new, str(failed))
             else:
                 self._remember(reasons)
-                return replace(reply, attempts=sent)
+                return reply if sent == reply.attempts else replace(reply, attempts=sent)
         raise AssertionError("every round leaves out one more parameter")
 
     def learn(self, failed: CallFailed, used: frozenset[str]) -> bool:

@@ -5,6 +5,7 @@
 
 Input is counted as characters / 4, a rule of thumb for English that needs no tokeniser; real counts are often
 a fifth off either way, and more for code, numbers and other languages. Nothing is assumed to be cached.
+What is asked in batches is taken at their price, or at the full one where theirs is not known.
 """
 
 from __future__ import annotations
@@ -63,17 +64,18 @@ class Estimate:
     """Version of the price table."""
 
 
-def estimate(stages: Sequence[Stage], prices: Prices) -> Estimate:
+def estimate(stages: Sequence[Stage], prices: Prices, *, batch: bool = False) -> Estimate:
     """Forecast calls, tokens and dollars of a job.
 
     Args:
         stages: its kinds of calls.
         prices: what they cost.
+        batch: are they asked by batch APIs?
 
     Raises:
         UsageError: a stage with calls has no example.
     """
-    forecasts = tuple(_forecast(stage, prices) for stage in stages)
+    forecasts = tuple(_forecast(stage, prices, batch) for stage in stages)
     total = Forecast(
         "total",
         sum(one.calls for one in forecasts),
@@ -86,7 +88,7 @@ def estimate(stages: Sequence[Stage], prices: Prices) -> Estimate:
     return Estimate(forecasts, total, METHOD, prices.version)
 
 
-def _forecast(stage: Stage, prices: Prices) -> Forecast:
+def _forecast(stage: Stage, prices: Prices, batch: bool) -> Forecast:
     """One stage."""
     if stage.calls == 0:
         return Forecast(stage.name, 0, 0, 0, 0, 0.0, 0.0)
@@ -102,19 +104,20 @@ def _forecast(stage: Stage, prices: Prices) -> Forecast:
         round(share * sum(sizes)),
         round(share * sum(replies)),
         round(share * sum(rooms)),
-        _usd(stage, prices, sizes, replies, share),
-        _usd(stage, prices, sizes, rooms, share),
+        _usd(stage, prices, sizes, replies, share, batch),
+        _usd(stage, prices, sizes, rooms, share, batch),
     )
 
 
 def _usd(
-    stage: Stage, prices: Prices, sizes: Sequence[int], replies: Sequence[int], share: float
+    stage: Stage, prices: Prices, sizes: Sequence[int], replies: Sequence[int], share: float, batch: bool
 ) -> float | None:
     """Dollars of a stage, every example standing for `share` calls."""
     costs = []
     for request, size, reply in zip(stage.examples, sizes, replies, strict=True):
         row = prices.find(request.model, size)
-        costs.append(None if row is None else (size * row.input + reply * row.output) / 1e6 * share)
+        factor = share * row.batch if batch and row is not None and row.batch is not None else share
+        costs.append(None if row is None else (size * row.input + reply * row.output) / 1e6 * factor)
     return _sum(costs)
 
 

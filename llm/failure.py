@@ -27,9 +27,18 @@ _NEVER_ARRIVED = frozenset(
         "UnsupportedProtocol",
         "LocalProtocolError",
         "ProxyError",
+        "ClientConnectorCertificateError",
+        "ClientConnectorDNSError",
+        "ClientConnectorError",
+        "ClientConnectorSSLError",
+        "ClientHttpProxyError",
+        "ClientProxyConnectionError",
+        "ConnectionTimeoutError",
+        "InvalidUrlClientError",
+        "NonHttpUrlClientError",
     )
 )
-"""httpx2's exceptions after which the server can't have seen a whole request."""
+"""httpx2's exceptions, and aiohttp's, after which the server can't have seen a whole request."""
 
 _MAYBE_COMPLETED = frozenset({504, 524})
 """A gateway gave up waiting: the model behind it may have gone on."""

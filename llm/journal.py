@@ -120,7 +120,10 @@ class Journal:
             The reply as it was stored. It is what the caller has to see, now as in later runs.
         """
         record = await self.store(record_of(request, reply, self.keep_messages), shared_texts(request))
-        return replace(reply, text=record["reply"]["text"], served_by=record["reply"]["served_by"])
+        text, served_by = record["reply"]["text"], record["reply"]["served_by"]
+        if (text, served_by) == (reply.text, reply.served_by):
+            return reply
+        return replace(reply, text=text, served_by=served_by)
 
     async def store(self, record: Mapping[str, Any], texts: Mapping[str, str]) -> Mapping[str, Any]:
         """Store a record (by record.py) and the texts it shares, by digest; on return they are safe on disk.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -70,6 +70,12 @@ class Request:
             facts["slots"] = self.slots.facts
         canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def tagged(self, tags: Mapping[str, str]) -> Request:
+        """The same request with these tags beside its own; its key is the same, and worked out once."""
+        tagged = replace(self, tags={**self.tags, **tags})
+        vars(tagged)["key"] = self.key
+        return tagged
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from exegete.llm.llm import LLM, Reply, Request
 
@@ -43,7 +43,7 @@ class Metered:
 
     async def complete(self, request: Request) -> Reply:
         """Complete a request; see `LLM.complete`."""
-        reply = await self.inner.complete(replace(request, tags={**request.tags, **self.tags}))
+        reply = await self.inner.complete(request.tagged(self.tags))
         if reply.journalled:
             self.spent.from_journal += 1
             return reply

@@ -7,17 +7,18 @@ is retry.py's business, so the SDK's own retries are off.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exegete.llm.clients import Clients, limits
+from exegete.llm.connections import Connections, sdk_limits
 from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
 from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
-from exegete.llm.schema import name_of, strict, with_schema_in_words
+from exegete.llm.rates import Rates
+from exegete.llm.schema import name_of, strict_form, with_schema_in_words
 from exegete.llm.wire import (
     conversation,
     count,
@@ -30,7 +31,6 @@ from exegete.llm.wire import (
 )
 
 if TYPE_CHECKING:
-    import httpx2
     import openai
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -70,7 +70,7 @@ class OpenAI:
         self._timeout_s = timeout_s
         self._downgrades = Downgrades(str(name), WORDS)
         self._client = client_of(name, timeout_s, official_url)
-        self._clients = Clients(self._client, pool())
+        self._connections = Connections(self._client, min(timeout_s, CONNECT_TIMEOUT_S))
         self._slots = SlotReader(name, self._client, timeout_s)
 
     async def complete(self, request: Request) -> Reply:
@@ -93,7 +93,7 @@ class OpenAI:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._clients.close()
+        await self._connections.close()
 
     async def exchange(self, request: Request, more: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request with further parameters as they are on the wire, and return the body as it came.
@@ -105,7 +105,7 @@ class OpenAI:
         """
         make, path = (chat_body, CHAT) if self.name.url else (response_body, RESPONSES)
         asked = make(self.name.name, request, self._downgrades.refused & {"max_tokens"})
-        call = self._clients.post(path, asked | dict(more))
+        call = self._connections.post(path, asked | dict(more))
         return (await body_of(str(self.name), call, self._timeout_s))[0]
 
     def read(self, body: Mapping[str, Any]) -> Reply:
@@ -138,16 +138,21 @@ class OpenAI:
     async def _chat(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One chat completion."""
         asked = chat_body(self.name.name, request, left_out)
-        call = self._clients.post(CHAT, asked)
+        call = self._connections.post(CHAT, asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
-        return replace(read_chat(body, str(self.name)), rates=rates)
+        return _with_rates(read_chat(body, str(self.name)), rates)
 
     async def _respond(self, request: Request, left_out: frozenset[str]) -> Reply:
         """One call of the Responses API."""
         asked = response_body(self.name.name, request, left_out)
-        call = self._clients.post(RESPONSES, asked)
+        call = self._connections.post(RESPONSES, asked)
         body, rates = await body_of(str(self.name), call, self._timeout_s)
-        return replace(read_response(body, str(self.name)), rates=rates)
+        return _with_rates(read_response(body, str(self.name)), rates)
+
+
+def _with_rates(reply: Reply, rates: Rates | None) -> Reply:
+    """A reply and what came with it of rate limits, if anything did."""
+    return reply if rates is None else replace(reply, rates=rates)
 
 
 def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -> openai.AsyncOpenAI:
@@ -160,15 +165,8 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=name.url or official_url,
         max_retries=0,
         timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        http_client=pool()(limits=limits()),
+        http_client=openai.DefaultAsyncHttpxClient(limits=sdk_limits()),
     )
-
-
-def pool() -> Callable[..., httpx2.AsyncClient]:
-    """What makes the SDK's connections."""
-    import openai
-
-    return openai.DefaultAsyncHttpxClient
 
 
 def parameters(name: ModelName, request: Request) -> frozenset[str]:
@@ -186,7 +184,7 @@ def chat_body(model: str, request: Request, left_out: frozenset[str]) -> dict[st
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+        schema = {"name": name_of(request.schema), "schema": strict_form(request.schema), "strict": True}
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "messages": turns, **options}
@@ -203,7 +201,7 @@ def response_body(model: str, request: Request, left_out: frozenset[str]) -> dic
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = {"name": name_of(request.schema), "schema": strict(request.schema), "strict": True}
+        schema = {"name": name_of(request.schema), "schema": strict_form(request.schema), "strict": True}
         options["text"] = {"format": {"type": "json_schema", **schema}}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "input": turns, **options}

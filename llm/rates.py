@@ -26,6 +26,14 @@ _WORDS: Mapping[Gauge, str] = {
     "output": "output-tokens",
 }
 _FORMS = ("x-ratelimit-{what}-{word}", "anthropic-ratelimit-{word}-{what}")
+_NAMES: Mapping[Gauge, list[tuple[str, ...]]] = {
+    gauge: [
+        tuple(form.format(word=word, what=what) for what in ("limit", "remaining", "reset"))
+        for form in _FORMS
+    ]
+    for gauge, word in _WORDS.items()
+}
+"""For every gauge, and either family, the headers of its size, its rest and its reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,9 @@ def rates_of(headers: Mapping[str, str], now: datetime) -> Rates:
         Only limits of which both the size and the rest can be read: some servers send 0 or -1 for none.
     """
     found: dict[Gauge, Rate] = {}
-    for gauge, word in _WORDS.items():
-        for form in _FORMS:
-            limit, remaining, reset = (
-                headers.get(form.format(word=word, what=what), "") for what in ("limit", "remaining", "reset")
-            )
+    for gauge, families in _NAMES.items():
+        for names in families:
+            limit, remaining, reset = (headers.get(name, "") for name in names)
             most, rest = _count(limit), _count(remaining)
             if most and rest is not None:
                 found[gauge] = Rate(most, min(most, rest), seconds_until(reset, headers, now))

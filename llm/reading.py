@@ -18,6 +18,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -148,7 +149,7 @@ def _strictly(text: str, schema: type[M]) -> M:
     """
     try:
         # pydantic alone would take NaN, infinity and a name given twice (the last one wins).
-        json.loads(text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_distinct)
+        _STRICTLY.decode(text)
         value = schema.model_validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
@@ -156,7 +157,7 @@ def _strictly(text: str, schema: type[M]) -> M:
         raise Unreadable("; ".join(complaints)) from None
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
-    left_out = list(_left_out(value, ""))
+    left_out = [] if _fills_in_nothing(schema) else list(_left_out(value, ""))
     if left_out:
         raise Unreadable(f"left out: {', '.join(left_out[:_MOST_COMPLAINTS])}")
     return value
@@ -165,6 +166,18 @@ def _strictly(text: str, schema: type[M]) -> M:
 def _place(path: tuple[int | str, ...]) -> str:
     """Where in the reply a complaint is about."""
     return f"{'.'.join(str(step) for step in path)}: " if path else ""
+
+
+@lru_cache(maxsize=64)
+def _fills_in_nothing(schema: type[BaseModel]) -> bool:
+    """Is every field of a model, and of those in it, either required or None where it is left out?"""
+    whole = schema.model_json_schema()
+    objects = [whole, *whole.get("$defs", {}).values()]
+    return all(
+        name in each.get("required", ()) or ("default" in field and field["default"] is None)
+        for each in objects
+        for name, field in each.get("properties", {}).items()
+    )
 
 
 def _left_out(value: object, path: str) -> Iterator[str]:
@@ -203,3 +216,6 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) != len(pairs):
         raise ValueError("an object names the same field twice")
     return names
+
+
+_STRICTLY = json.JSONDecoder(parse_constant=_refused, parse_float=_finite, object_pairs_hook=_distinct)

@@ -25,8 +25,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ TEXT = b'{"text":"'
 LOST = b'{"lost":"'
 """How a line about a lost call begins."""
 _LONGEST_WHY = 300
+_STORED = tuple(f.name for f in fields(Reply) if f.name not in ("journalled", "slots", "rates"))
+"""Of a reply, by name and in the order in which they are written."""
 
 
 def entries(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
@@ -89,8 +92,8 @@ def asked_of(request: Request, keep_messages: bool) -> dict[str, Any]:
         "sample": request.sample,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
-        "system": _digest(request.system),
-        "schema": None if request.schema is None else _digest(_canonical(request.schema)),
+        "system": _digest_of_shared(request.system),
+        "schema": None if request.schema is None else _digest_of_shared(_canonical(request.schema)),
         "messages": [[message.role, _digest(message.text)] for message in request.messages],
         "tags": dict(request.tags),
     }
@@ -109,10 +112,9 @@ def answered(asked: Mapping[str, Any], reply: Reply, most_input: int) -> Mapping
         reply: what came back.
         most_input: tokens that the request can have at most.
     """
-    stored = asdict(replace(reply, rates=None))
-    del stored["journalled"], stored["rates"]
-    if reply.slots is None:
-        del stored["slots"]
+    stored = {name: getattr(reply, name) for name in _STORED}
+    if reply.slots is not None:
+        stored["slots"] = reply.slots
     record = {**asked, "reply": stored, "at": _now(), "version": __version__}
     if reply.input_tokens is None or reply.output_tokens is None:
         record["most_input"] = most_input
@@ -152,7 +154,7 @@ def lost_of(request: Request, why: str, most_usd: float | None) -> Mapping[str, 
 def shared_texts(request: Request) -> dict[str, str]:
     """The texts a request shares with many others, by digest."""
     texts = [request.system, *([] if request.schema is None else [_canonical(request.schema)])]
-    return {_digest(text): text for text in texts}
+    return {_digest_of_shared(text): text for text in texts}
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:
@@ -168,6 +170,12 @@ def _now() -> str:
 def _canonical(schema: Mapping[str, Any]) -> str:
     """A schema as text."""
     return json.dumps(schema, sort_keys=True, ensure_ascii=False)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_shared(text: str) -> str:
+    """`_digest` of a text that thousands of requests have in common."""
+    return _digest(text)
 
 
 def _digest(text: str) -> str:

@@ -19,8 +19,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-
-import tenacity
+from itertools import count
 
 from exegete.errors import LLMStop, LLMUnavailable
 from exegete.llm.failure import CallFailed
@@ -82,38 +81,26 @@ class Retrying:
             LLMStop: no later call can succeed either.
             LLMUnavailable: another attempt can't help, or all were used up.
         """
-        failures: list[CallFailed] = []
-
-        async def attempt() -> Reply:
+        failed_requests = 0
+        for attempt in count(1):
             try:
-                return await self.inner.complete(request)
+                reply = await self.inner.complete(request)
             except CallFailed as failed:
-                failures.append(failed)
+                failed_requests += failed.requests
                 self._count(request, failed)
-                raise
-
-        def wait_s(state: tenacity.RetryCallState) -> float:
-            return self._wait_s(request, failures[-1], state.attempt_number)
-
-        def say(state: tenacity.RetryCallState) -> None:
+                last = failed
+            else:
+                return replace(reply, attempts=reply.attempts + failed_requests) if failed_requests else reply
+            # Here, outside of `except`, so that no later failure drags the earlier ones along.
+            if attempt == self._attempts or not can_help(last):
+                told, facts = _told(request, last), _named(request, last)
+                log.info("%s: given up", told, extra={**facts, "attempt": attempt})
+                raise verdict(last, attempt)
+            wait_s = self._wait_s(request, last, attempt)
             self.retried += 1
-            _say(request, failures[-1], state)
-
-        retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep,
-            stop=tenacity.stop_after_attempt(self._attempts),
-            wait=wait_s,
-            retry=tenacity.retry_if_exception(can_help),
-            before_sleep=say,
-            reraise=True,
-        )
-        try:
-            reply: Reply = await retrying(attempt)
-        except CallFailed as failed:
-            told, facts = _told(request, failed), _named(request, failed)
-            log.info("%s: given up", told, extra={**facts, "attempt": len(failures)})
-            raise verdict(failed, len(failures)) from None
-        return replace(reply, attempts=reply.attempts + sum(failed.requests for failed in failures))
+            _say(request, last, attempt, wait_s)
+            await self._sleep(wait_s)
+        raise AssertionError("the last attempt ends it")
 
     async def close(self) -> None:
         """Close what is wrapped."""
@@ -141,19 +128,10 @@ class Retrying:
         return min(self._longest_wait_s, backoff * (0.5 + 0.5 * jitter))
 
 
-def _say(request: Request, failed: CallFailed, state: tenacity.RetryCallState) -> None:
+def _say(request: Request, failed: CallFailed, attempt: int, wait_s: float) -> None:
     """Log a retry."""
-    log.info(
-        "%s: attempt %d failed, next in %.1f s",
-        _told(request, failed),
-        state.attempt_number,
-        state.upcoming_sleep,
-        extra={
-            **_named(request, failed),
-            "attempt": state.attempt_number,
-            "wait_s": state.upcoming_sleep,
-        },
-    )
+    facts = {**_named(request, failed), "attempt": attempt, "wait_s": wait_s}
+    log.info("%s: attempt %d failed, next in %.1f s", _told(request, failed), attempt, wait_s, extra=facts)
     log.debug("the server said: %s", failed.said or "nothing", extra=_named(request, failed))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _NESTED = ("anyOf", "allOf", "items")
@@ -44,6 +45,16 @@ def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
         copy["required"] = list(copy.get("properties", {}))
         copy["additionalProperties"] = False
     return copy
+
+
+def strict_form(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`strict` of a schema that comes with every call: worked out once, and not to be changed."""
+    return _strict_form(json.dumps(schema))
+
+
+@lru_cache(maxsize=64)
+def _strict_form(text: str) -> Mapping[str, Any]:
+    return strict(json.loads(text))
 
 
 def name_of(schema: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ class Paced:
             self.account.failed(attempt, None, used_nothing=False)
             raise
         self.account.answered(attempt, _used(reply), reply.rates)
-        return replace(reply, rates=None)
+        return reply if reply.rates is None else replace(reply, rates=None)
 
     async def close(self) -> None:
         """Close what is wrapped."""

@@ -70,11 +70,11 @@ class _InWord(dict[int, str]):
 
 _in_block, _in_word = _InBlock(), _InWord()
 
-_WORDS_REMEMBERED = 65_536
+WORDS_REMEMBERED = 65_536
 """A feature's prompts show some ten thousand words, few of them new."""
 
 
-@lru_cache(_WORDS_REMEMBERED)
+@lru_cache(WORDS_REMEMBERED)
 def shown_word(token: str) -> str:
     """Print one word or token: never empty, without whitespace, canonically composed (NFC).
 
@@ -84,7 +84,7 @@ def shown_word(token: str) -> str:
     return (text.strip() or text or " ").translate(_in_word)
 
 
-@lru_cache(_WORDS_REMEMBERED)
+@lru_cache(WORDS_REMEMBERED)
 def breaks_line(token: str) -> bool:
     """Say whether a line break stands before the word in its token."""
     return bool(token.strip()) and "\n" in token[: len(token) - len(token.lstrip())]
@@ -95,7 +95,7 @@ def spaced(tokens: tuple[str, ...]) -> str:
     return " ".join([_with_break(token) for token in tokens])
 
 
-@lru_cache(_WORDS_REMEMBERED)
+@lru_cache(WORDS_REMEMBERED)
 def _with_break(token: str) -> str:
     """Print a word after the mark of a line break, if there is one before it."""
     return f"{LINE_BREAK} {shown_word(token)}" if breaks_line(token) else shown_word(token)

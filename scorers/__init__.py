@@ -133,6 +133,8 @@ def build(
 
 def _load(name: str) -> Any:
     """A scorer's class."""
+    if name in SCORERS:  # nobody else's comes before ours, and looking for theirs takes milliseconds
+        return EntryPoint(name, SCORERS[name], GROUP).load()
     found = _found()
     if name not in found:
         raise UsageError(f"there is no scorer named {name!r}: choose one of {', '.join(found)}")

@@ -79,3 +79,11 @@ def test_rows_are_alone(seed: int, ids: list[int], key: int) -> None:
     """A row's number depends on its own keys only, not on what stands beside it."""
     together = uniform(seed, key, np.array(ids, dtype=np.int64)).tolist()
     assert together == [uniform(seed, key, i)[0] for i in ids]
+
+
+@given(st.integers(-(2**62), 2**62), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3))
+def test_one_number_or_an_array_of_one(seed: int, keys: list[int]) -> None:
+    """A key given as a number draws what the same key gives in an array."""
+    arrays = [np.array([key]) for key in keys]
+    assert uniform(seed, *keys).tolist() == uniform(seed, *arrays).tolist()
+    assert uniform(seed, *keys, arrays[0]).tolist() == uniform(seed, *arrays, arrays[0]).tolist()

@@ -51,7 +51,7 @@ def test_similar(texts: list[list[str]], query: dict[str, float], seed: int) -> 
         }
         if silent[row] and sum(gains.values()) > 0:
             expected[row] = gains
-    found = pool_of(texts).similar(query, silent)
+    found = list(pool_of(texts).similar(query, silent))
     assert {row for row, _ in found} == set(expected)
     totals = [sum(expected[row].values()) / math.sqrt(len(texts[row])) for row, _ in found]
     assert all(a >= b - 1e-12 for a, b in pairwise(totals))
@@ -75,6 +75,6 @@ def test_query() -> None:
 def test_nothing_in_common() -> None:
     """A pool that shares no unit with the query, or in which every context has it, has nothing similar."""
     silent = np.ones(2, dtype=bool)
-    assert pool_of([["a"], ["b"]]).similar({"zz": 1.0}, silent) == []
-    assert pool_of([["a"], ["a"]]).similar({"a": 1.0}, silent) == []
-    assert pool_of([["a"], ["b"]]).similar({"a": 1.0}, ~silent) == []
+    assert list(pool_of([["a"], ["b"]]).similar({"zz": 1.0}, silent)) == []
+    assert list(pool_of([["a"], ["a"]]).similar({"a": 1.0}, silent)) == []
+    assert list(pool_of([["a"], ["b"]]).similar({"a": 1.0}, ~silent)) == []

@@ -47,6 +47,17 @@ def test_unknown_price() -> None:
     assert forecast.total.input_tokens > 0
 
 
+def test_in_batches() -> None:
+    """At the price of batches; where that is not known, at the full one, which is the most it can be."""
+    half = Prices("v", [Price(match=("m",), input=2.0, output=10.0, batch=0.5)])
+    stages = [Stage("ask", 7, [request("x" * 392, max_tokens=300)], reply_tokens=50)]
+    usd, most = 7 * (100 * 2 + 50 * 10) / 1e6, 7 * (100 * 2 + 300 * 10) / 1e6
+    for prices, factor in ((half, 0.5), (PRICES, 1.0)):
+        found = estimate(stages, prices, batch=True).total
+        assert (found.usd, found.most_usd) == (pytest.approx(usd * factor), pytest.approx(most * factor))
+    assert estimate(stages, half).total.usd == pytest.approx(usd)
+
+
 def test_no_example() -> None:
     """Nothing to go by is said, not guessed."""
     with pytest.raises(UsageError, match="'propose'"):

@@ -78,7 +78,8 @@ def test_edges(server: ProviderServer, tmp_path: Path, edge: str, nth: int) -> N
         assert job.wait(60) == -signal.SIGKILL
     assert not (tmp_path / "results").exists()
     in_bill, in_journal = billed(server), journalled(tmp_path)
-    assert 0 < len(in_bill) < CALLS
+    # In the background the last call may have been answered by then; nobody has its result all the same.
+    assert 0 < len(in_bill) <= CALLS - ((edge, nth) in AT_CALLS)
     assert set(in_journal) <= set(in_bill)
     assert len(in_bill) - len(in_journal) <= CONCURRENCY, "paid for, not journalled, and not in flight"
     if edge == "journalled":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from exegete.llm.reading import Unreadable, read
 
@@ -154,6 +154,26 @@ def test_a_field_left_out_is_not_filled_in() -> None:
     with pytest.raises(Unreadable, match="left out: sure, share"):
         read('{"items": []}', Levels)
     assert read('{"items": [], "sure": false, "share": 0.0}', Levels).note is None
+
+
+class Inner(BaseModel):
+    """A field that makes its own default, and none that shows in the schema."""
+
+    words: list[str] = Field(default_factory=list)
+
+
+class Outer(BaseModel):
+    """Nothing of its own is filled in."""
+
+    inner: Inner | None = None
+
+
+def test_a_field_left_out_further_in_is_not_filled_in() -> None:
+    """The same holds of what stands inside, however its default comes about."""
+    assert read("{}", Outer).inner is None
+    assert read('{"inner": {"words": []}}', Outer).inner == Inner()
+    with pytest.raises(Unreadable, match=r"left out: inner\.words"):
+        read('{"inner": {}}', Outer)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", '"1"', "null", "true"])

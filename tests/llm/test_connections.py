@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -196,3 +197,43 @@ def test_a_message_arrives_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> No
     for asked in server.asked:
         assert asked.headers["authorization"] == "Bearer key-of-anthropic"
         assert asked.headers["anthropic-version"]
+
+
+def test_a_proxy_and_a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call goes by the environment's proxy, unless it names the host as near; ~/.netrc replaces no key."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def call(url: str) -> str:
+        llm = OpenAI(parse(f"openai:m@{url}"), timeout_s=20.0)
+        try:
+            return (await llm.complete(asking(llm))).text
+        finally:
+            await llm.close()
+
+    with ProviderServer(lambda asked: {"by": "itself"}) as server:
+        proxied: list[bytes] = []
+
+        async def by_proxy() -> None:
+            async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                proxied.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(HEAD + BODY)
+                await writer.drain()
+                writer.close()
+
+            async with await asyncio.start_server(proxy, "127.0.0.1", 0) as running:
+                port = running.sockets[0].getsockname()[1]
+                monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+                assert await call("http://models.invalid/v1") == "hello"
+                monkeypatch.setenv("no_proxy", "127.0.0.1")
+                await call(f"{server.url}/v1")
+
+        asyncio.run(by_proxy())
+        (far,), (near,) = proxied, server.asked
+    assert far.startswith(b"POST http://models.invalid/v1/chat/completions HTTP/1.1")
+    assert b"Bearer key-of-openai" in far
+    assert near.headers["authorization"] == "Bearer key-of-openai"
