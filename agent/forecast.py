@@ -2,11 +2,12 @@
 
 The real graph runs on real evidence and renders every prompt; the replies say nothing, so nothing is learnt
 about the labels. How many revisions a feature will need can't be known: two totals are given, one without any
-and one in which every feature uses all of them.
+and one in which every feature uses all of them, or as many as its budget has room for.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from exegete.agent.rehearsal import (
     rehearse_nulls,
     rehearse_tests,
 )
-from exegete.agent.runs import run_name
+from exegete.agent.runs import as_begun, run_name
 from exegete.agent.spec import JobSpec
 from exegete.agent.subject import Subject
 from exegete.agent.todo import features_left, features_wanted
@@ -33,6 +34,7 @@ from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.llm import Prices, Request
 from exegete.llm.estimate import Estimate, Stage, estimate
+from exegete.llm.size import likely_tokens
 
 REHEARSED = 24
 """Features whose prompts are rendered; the others are taken to be like these."""
@@ -60,6 +62,8 @@ class Forecast:
     rehearsed: int
     without_revisions: Estimate
     with_all_revisions: Estimate
+    revisions: float
+    """How many a feature has in the latter, on average: fewer than are allowed where a case has a budget."""
     measured: tuple[str, ...]
     """Purposes whose length of a reply is the mean of earlier calls here; the others' is assumed."""
     purposes: tuple[str, ...]
@@ -81,8 +85,9 @@ async def forecast(workspace: Workspace, spec: JobSpec, prices: Prices) -> Forec
     rehearsal = Rehearsal(spec.candidates)
     with opened_evidence(workspace, spec.harvest) as evidence:
         parts = open_parts(spec, evidence, rehearsal, subject=Subject(NoSubject()))
-        run = run_name(parts, "job", spec.name)
         store = Store(workspace.labels) if workspace.labels.exists() else None
+        parts = as_begun(store, parts)
+        run = run_name(parts, "job", spec.name)
         wanted = features_wanted(evidence, spec.features)
         left = features_left(store, run, evidence.name, wanted)
         todo = left[: spec.limit]
@@ -99,26 +104,20 @@ async def forecast(workspace: Workspace, spec: JobSpec, prices: Prices) -> Forec
     n_all = len(asking) + n_planted
     scales = dict.fromkeys(STAGES, n_all / max(1, len(some))) | {NULL: n_nulls / max(1, len(some))}
     scales["output"] = len(asking)  # one feature stands for all; planted ones do nothing
-    once = [
-        stage
-        for name in STAGES
-        if name not in _REVISING
-        for stage in _stages(name, asked[name], scales[name], measured)
-    ]
-    often = [
-        stage
-        for name in STAGES
-        for stage in _stages(
-            name, asked[name], scales[name] * (spec.rounds if name in _REVISING else 1), measured
-        )
-    ]
+    revisions = _revisions(spec, asked, measured)
+
+    repeated = {name: _repeated(name, asked[name], revisions, spec.rounds) for name in STAGES}
+    stages = {name: _stages(name, repeated[name], scales[name], measured) for name in STAGES}
+    once = [one for name in STAGES if name not in _REVISING for one in stages[name]]
+    often = [one for name in STAGES for one in stages[name]]
     return Forecast(
         run,
         len(todo) + n_planted,
         n_all,
         min(len(some), len(asking)),
-        estimate(once, prices),
-        estimate(often, prices),
+        estimate(once, prices, batch=spec.batch),
+        estimate(often, prices, batch=spec.batch),
+        sum(revisions.values()) / max(1, len(revisions)),
         tuple(sorted({purpose for _, purpose in measured})),
         tuple(sorted({_purpose(request) for some in asked.values() for request in some})),
     )
@@ -144,6 +143,37 @@ def _nulls_left(parts: Parts, store: Store | None, run: str, wanted: Sequence[Fe
     return max(0, n * len(kinds(spec.explainer)) - done)
 
 
+def _revisions(
+    spec: JobSpec, asked: Mapping[str, Sequence[Request]], measured: Mapping[tuple[str, str], float]
+) -> dict[str, int]:
+    """Revisions of each rehearsed feature: as many as the job allows, and a case's budget has room for."""
+
+    def tokens(*stages: str) -> Counter[str]:
+        found = Counter[str]()
+        for request in (request for stage in stages for request in asked[stage]):
+            reply = _likely_reply(request, measured) or request.max_tokens
+            found[_feature(request)] += likely_tokens(request) + reply
+        return found
+
+    another, found = tokens(*_REVISING), {}
+    for feature, first in tokens("propose", "try proposals").items():
+        spent = [first]
+        while len(spent) <= spec.rounds and strategy.has_room(spent, spec.case_budget):
+            spent.append(spent[-1] + another[feature])
+        found[feature] = len(spent) - 1
+    return found
+
+
+def _repeated(
+    name: str, asked: Sequence[Request], revisions: Mapping[str, int], rounds: int
+) -> Sequence[Request]:
+    """Requests of a stage over all revisions, those of the first standing for every one."""
+    if name not in _REVISING:
+        return asked
+    # A feature whose first label is found without a model has used nothing of its budget.
+    return [request for request in asked for _ in range(revisions.get(_feature(request), rounds))]
+
+
 def _stages(
     name: str, examples: Sequence[Request], scale: float, measured: Mapping[tuple[str, str], float]
 ) -> list[Stage]:
@@ -154,11 +184,20 @@ def _stages(
     found = []
     for purpose in purposes:
         own = [request for request in examples if _purpose(request) == purpose]
-        known = measured.get((own[0].model, purpose))
-        likely = ASSUMED.get(purpose) if known is None else round(known)
         part = name if len(purposes) == 1 else f"{name}: {purpose}"
-        found.append(Stage(part, round(scale * len(own)), own, likely))
+        found.append(Stage(part, round(scale * len(own)), own, _likely_reply(own[0], measured)))
     return found
+
+
+def _likely_reply(request: Request, measured: Mapping[tuple[str, str], float]) -> int | None:
+    """Tokens of a reply, as earlier ones were or as is assumed; None: as long as it may be."""
+    purpose = _purpose(request)
+    known = measured.get((request.model, purpose))
+    return ASSUMED.get(purpose) if known is None else round(known)
+
+
+def _feature(request: Request) -> str:
+    return request.tags.get("feature", "")
 
 
 def _purpose(request: Request) -> str:

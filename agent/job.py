@@ -24,7 +24,7 @@ from exegete.agent.nulls import Null, NullScorer
 from exegete.agent.parts import Parts, open_parts, opened_evidence
 from exegete.agent.recorder import Recorder
 from exegete.agent.rows import Case
-from exegete.agent.runs import register_run
+from exegete.agent.runs import as_begun, register_run
 from exegete.agent.sitting import Failed, Sitting
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
@@ -42,6 +42,11 @@ from exegete.llm.traced import span
 log = logging.getLogger(__name__)
 
 _PREFETCH = 64
+_BEGUN = {
+    True: "the run stops scoring early, as it was begun: in batches each portion of excerpts is a wave",
+    False: "the run scores labels on all excerpts, as it was begun in batches",
+}
+"""What a run that is asked in another way than before keeps, by whether it stops scoring early."""
 
 
 @dataclass(slots=True)
@@ -134,7 +139,7 @@ class Job:
             evidence = stack.enter_context(opened_evidence(self._workspace, spec.harvest))
             try:
                 subject = stack.enter_context(opened_subject(self._workspace, spec, evidence))
-                parts = open_parts(spec, evidence, models, subject=subject)
+                parts = self._as_begun(open_parts(spec, evidence, models, subject=subject))
                 sides = stack.enter_context(opened_sides(parts))
                 wanted = features_wanted(evidence, spec.features)
                 for line in await models.check():
@@ -237,6 +242,14 @@ class Job:
                 self._sitting.answered()
             case.set(status=state["verdict"].status)
         return state
+
+    def _as_begun(self, parts: Parts) -> Parts:
+        """The parts a run was begun with, where only how models are asked has changed since."""
+        labels = self._workspace.labels
+        begun = as_begun(Store(labels) if labels.exists() else None, parts)
+        if begun is not parts:
+            self._say(_BEGUN[begun.stops_early])
+        return begun
 
     def _warn(self, independence: Independence) -> None:
         """Say that labels will be judged by who writes them, before anything is spent."""

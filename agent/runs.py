@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -35,6 +36,34 @@ def frozen_spec(parameters: Mapping[str, Any]) -> JobSpec:
 def run_name(parts: Parts, kind: str, name: str | None) -> str:
     """What a run is called: as it was named, or after its explainer and the digest of its parameters."""
     return name or f"{parts.spec.explainer if kind == 'job' else kind}-{digest_of(parts.frozen())[:8]}"
+
+
+def as_begun(store: Store | None, parts: Parts) -> Parts:
+    """A job's parts, with early stopping as its run was begun where the job leaves that open.
+
+    What is taken then depends on whether models are asked in batches, and a run that was begun one way can be
+    gone on with the other.
+
+    Args:
+        store: the labels file; None when there is none yet.
+        parts: of the job.
+    """
+    spec = parts.spec
+    if store is None or spec.stop_early is not None or _begun(store, parts):
+        return parts
+    other = replace(parts, spec=spec.model_copy(update={"stop_early": not parts.stops_early}))
+    # A run without early stopping can have been asked for by name too: then this is another one.
+    return other if _begun(store, other, in_batches=not spec.batch) else parts
+
+
+def _begun(store: Store, parts: Parts, *, in_batches: bool = False) -> bool:
+    """Is there a run of just these parameters, and, where that is asked, one that had replies in batches?"""
+    run = run_name(parts, "job", parts.spec.name)
+    known = store.read("SELECT digest FROM store.runs WHERE run = ?", [run])
+    if not known or known[0]["digest"] != digest_of(parts.frozen()):
+        return False
+    batched = "SELECT 1 FROM store.calls WHERE run = ? AND batch IS NOT NULL LIMIT 1"
+    return not in_batches or bool(store.read(batched, [run]))
 
 
 def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str:

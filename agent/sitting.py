@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 OUTAGE = 5
 """So many features in a row that no model could be reached for end the job, to be resumed later."""
 _GO_ON = "what is finished is kept; see to the server and run the same command to go on"
+_HALF_WAY = (
+    "in batches all features advance together: those half way keep what is paid for, and finish with more"
+)
 _BATCHED = 5000
 """Items under way at once in batch mode at least: a wave holds what all of them ask next."""
 
@@ -189,5 +192,7 @@ class Sitting:
     def _give_up(self, error: ExegeteError) -> None:
         # A budget's sentence is ours; another's can hold words of a server, and those of a prompt in them.
         log.info("the job stops: %s", error if isinstance(error, BudgetSpent) else type(error).__name__)
+        if self._spec.batch and self.error is None and isinstance(error, BudgetSpent):
+            self._say(_HALF_WAY)
         self.error = self.error or error
         self.stopping = True

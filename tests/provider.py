@@ -176,7 +176,8 @@ class ProviderServer:
         """Parameters that make a request a bad one."""
         self._flaky = flaky
         self._seen: set[str] = set()
-        self._under_way = 0
+        self.under_way = 0
+        """Requests under way now."""
         self._file = ledger
         self._socket = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -222,8 +223,8 @@ class ProviderServer:
         """Answer one request, or do what an act says."""
         self.asked.append(asked)
         act = self.acts.popleft() if self.acts else self._act_of(asked)
-        self._under_way += 1
-        self.peak = max(self.peak, self._under_way)
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
         try:
             await asyncio.sleep(self.delay_s + act.delay_s)
             if act.cut == "before":
@@ -247,7 +248,7 @@ class ProviderServer:
             content = _encoded(act.body) if act.body is not None else json.dumps(body).encode()
             await _deliver(content, act, scope, receive, send)
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
 
     def _complete_body(self, path: str, body: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
         """Let the model answer one request of a batch; `more` goes into the ledger."""

@@ -34,7 +34,8 @@ def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:
     """`exegete label` with the parameters of SMALL, against a server."""
     given = SMALL | {"llm": f"openai:m@{url}/v1"} | parameters
     known_to_be_able(workspace, f"openai:m@{url}/v1")
-    apart = {"top", "per_decile", "quiet", "hard", "stop_early"}  # in a job file
+    apart = {"top", "per_decile", "quiet", "hard"}  # in a job file
+    apart |= {name for name, value in given.items() if isinstance(value, bool)}
     file = workspace.root.parent / "job.toml"
     file.write_text("".join(f"{name} = {str(given[name]).lower()}\n" for name in apart))
     options = {name: value for name, value in given.items() if name not in apart}
@@ -71,9 +72,13 @@ def running(arguments: list[str], before: str = "") -> Iterator[subprocess.Popen
         process.communicate()
 
 
-def wait_until(reached: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+def wait_until(
+    reached: Callable[[], object],
+    process: subprocess.Popen[str] | None = None,
+    limit_s: float = LIMIT_S,
+) -> None:
     """Wait for something to be so; it is an error if a process ends first."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not reached():
         if process is not None and process.poll() is not None:
             raise AssertionError(f"it ended first, with {process.returncode}: {process.communicate()[1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import signal
 import time
 from collections import Counter
@@ -12,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from exegete.datastore.workspace import Workspace
-from exegete.errors import UsageError
+from exegete.errors import BudgetSpent, UsageError
 from exegete.llm import wave_states
 from exegete.llm.batching import Batched
-from tests.agent.harness import LOOKED_AT, results, rows, run_job, statuses
+from tests.agent.harness import LOOKED_AT, Runner, results, rows, run_job, statuses
 from tests.agent.processes import LIMIT_S, competent_server, running, wait_until, words
 from tests.cli.conftest import Cli, cli
 from tests.provider import ProviderServer
@@ -23,6 +24,15 @@ from tests.provider import ProviderServer
 __all__ = ["cli"]
 
 FEATURES = "0-12"
+PRICES = """
+version = "mine"
+[[price]]
+match = ["openai:m@*"]
+input = 2.0
+output = 0.1
+batch = 0.5
+"""
+"""Replies are cheap, so that what is reserved for them does not stop a job long before its cap."""
 SOON = """
 from exegete.llm import batch_course, batching
 batching.LINGER_S = 0.1
@@ -76,7 +86,8 @@ def test_the_same_tables_in_a_few_waves(server: ProviderServer, workspace: Works
 def test_killed_and_left_and_gone_on_with(server: ProviderServer, workspace: Workspace, cli: Cli) -> None:
     """kill -9 while a batch is under way, then Ctrl-C in the next sitting: each batch is bought once.
 
-    `exegete status` shows the open batch meanwhile. Ctrl-C doesn't wait for a batch, which may take a day.
+    `exegete status` shows the open batch meanwhile, and a second job is told who has it. Ctrl-C doesn't wait
+    for a batch, which may take a day.
     """
     arguments = [*words(workspace, server.url, name="night", features=FEATURES), "--batch"]
     server.desk.tricks.endless = frozenset(range(100))
@@ -91,6 +102,8 @@ def test_killed_and_left_and_gone_on_with(server: ProviderServer, workspace: Wor
     with running(arguments, SOON) as job:
         polled = server.desk.polled
         wait_until(lambda: server.desk.polled > polled, job)
+        assert f"another job is running in {workspace.root} (process {job.pid})" in cli(*arguments).complaint
+        assert len(server.desk.batches) == 1, "a second job buys nothing"
         begun = time.monotonic()
         job.send_signal(signal.SIGINT)
         printed, complaints = job.communicate(timeout=LIMIT_S)
@@ -104,6 +117,70 @@ def test_killed_and_left_and_gone_on_with(server: ProviderServer, workspace: Wor
     assert statuses(workspace).total() == 13
     assert set(Counter(entry["custom_id"] for entry in server.ledger).values()) == {1}
     assert "batches: 0 open" in cli("status").out
+
+
+def bill(server: ProviderServer) -> float:
+    """Dollars that all calls of a server cost by PRICES, in batches."""
+    return sum(0.5 * (e["input_tokens"] * 2.0 + e["output_tokens"] * 0.1) / 1e6 for e in server.ledger)
+
+
+@pytest.mark.slow
+def test_a_budget_stops_it_and_more_goes_on(
+    server: ProviderServer, workspace: Workspace, template: Path, tmp_path: Path
+) -> None:
+    """The cap is not passed by the server's bill, what is finished stays, the same cap buys nothing more.
+
+    A higher one buys the rest and nothing twice, and the tables are those of a job that was never stopped.
+    """
+    prices = tmp_path / "prices.toml"
+    prices.write_text(PRICES)
+    given = {"llm": f"openai:m@{server.url}/v1", "features": "6-12", "name": "night", "prices": prices}
+    given |= {"candidates": 1, "rounds": 0}
+    undisturbed = Workspace.open(shutil.copytree(template, tmp_path / "undisturbed"))
+    run_job(undisturbed, **given)
+    cap = 0.97 * bill(server)
+    server.ledger.clear()
+
+    said: list[str] = []
+    for _ in range(2):
+        with pytest.raises(BudgetSpent, match=r"of the budget of .* is spent: what is finished is kept"):
+            run_job(workspace, lambda p: said.append(p.message), batch=True, budget=cap, **given)
+        assert "those half way keep what is paid for" in said[-1]
+        assert 0.5 * cap < bill(server) <= cap
+    (spent,) = rows(workspace, "SELECT count(*) AS n, sum(usd) AS usd FROM calls WHERE batch IS NOT NULL")
+    assert (spent["n"], spent["usd"]) == (len(server.ledger), pytest.approx(bill(server)))
+    done = statuses(workspace)
+    assert 2 < done.total() < 7, "more than the two that ask nothing"
+    assert done["failed"] == 0
+    assert not any(wave.open for wave in wave_states(workspace.batches))
+
+    assert run_job(workspace, batch=True, budget=10 * cap, **given).left == 0
+    assert set(Counter(entry["custom_id"] for entry in server.ledger).values()) == {1}
+    assert results(workspace) == results(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_run_goes_on_as_it_was_begun(server: ProviderServer, workspace: Workspace, batch: bool) -> None:
+    """With calls after batches, and in batches after calls: the same run, which keeps its early stopping."""
+    given = {"llm": f"openai:m@{server.url}/v1", "features": "8-10", "stop_early": None, "rounds": 0}
+    said: list[str] = []
+    run_job(workspace, batch=batch, limit=1, **given)
+    report = run_job(workspace, lambda p: said.append(p.message), batch=not batch, **given)
+    assert (report.left, report.progress.before) == (0, 1)
+    (run,) = rows(workspace, "SELECT parameters->>'stop_early' AS early FROM store.runs")
+    assert run["early"] == str(not batch).lower()
+    words = "on all excerpts, as it was begun in batches" if batch else "stops scoring early, as it was begun"
+    assert any(words in message for message in said)
+    first = rows(workspace, "SELECT count(*) FILTER (batch IS NULL) AS n, count(*) AS of_all FROM calls")
+    assert 0 < first[0]["n"] < first[0]["of_all"]
+
+
+def test_another_run_is_no_run_to_go_on_with(run: Runner, workspace: Workspace) -> None:
+    """Who asks for no early stopping once, and does not the next time, has asked for two runs."""
+    run(features="8", rounds=0, stop_early=False)
+    run(features="8", rounds=0, stop_early=None)
+    assert len(rows(workspace, "SELECT * FROM store.runs")) == 2
 
 
 def test_a_model_without_batches(workspace: Workspace) -> None:

@@ -167,3 +167,26 @@ def test_tests_and_effects_are_stages_of_their_own(run: Runner, workspace: Works
     assert {
         stage.calls for stage in plain.with_all_revisions.stages if stage.name in ("falsify", "output")
     } == {0}
+
+
+def test_a_case_that_has_a_budget(workspace: Workspace) -> None:
+    """The larger total has as many revisions as the loop would begin: the first if a case may take its first
+    round twice, the k-th if k revisions fit.
+    """
+
+    def tokens(found: Forecast, *names: str) -> int:
+        stages = [stage for stage in found.with_all_revisions.stages if stage.name in names]
+        return sum(stage.input_tokens + stage.output_tokens for stage in stages)
+
+    given: dict[str, Any] = {"features": "4", "rounds": 3}
+    free = foresee(workspace, **given)
+    first = tokens(free, "propose", "try proposals")
+    each = tokens(free, "revise", "try revisions") // 3
+    bars = (2 * first, max(2 * first, first + 2 * each), max(2 * first, first + 3 * each))
+    for budget in (1, *(bar + more for bar in bars for more in (-1, 0))):
+        found = foresee(workspace, **given, case_budget=budget)
+        assert found.revisions == sum(budget >= bar for bar in bars)
+        assert tokens(found, "revise", "try revisions") == found.revisions * each
+        assert found.without_revisions == free.without_revisions
+    assert free.revisions == 3
+    assert len(set(bars)) > 1

@@ -52,11 +52,11 @@ def billed(server: ProviderServer, since: int) -> Counter[str]:
 
 
 def settle(server: ProviderServer) -> None:
-    """Let the server finish what a killed client had asked for."""
+    """Let the server finish what a killed client had asked for: it bills after its delay, client or none."""
     while True:
         before = len(server.ledger), len(server.asked)
         time.sleep(0.05)
-        if before == (len(server.ledger), len(server.asked)):
+        if not server.under_way and before == (len(server.ledger), len(server.asked)):
             return
 
 
@@ -184,15 +184,16 @@ def test_killed_in_the_null_phase(server: ProviderServer, workspace: Workspace, 
 def test_interrupted_once_it_drains_and_twice_it_leaves(
     server: ProviderServer, workspace: Workspace, uninterrupted: Workspace
 ) -> None:
-    """SIGINT: what is under way is finished, recorded and journalled, exit 130, nothing is paid for twice.
+    """SIGTERM: what is under way is finished, recorded and journalled, exit 130, nothing is paid for twice.
 
-    A second one ends it at once, by the signal itself (130 in a shell), and it goes on from there too.
+    SIGINT does the same, and a second one ends it at once, by the signal itself (130 in a shell). It goes on
+    from there too.
     """
     begin = len(server.ledger)
     arguments = words(workspace, server.url, name="night", concurrency=CONCURRENCY)
     with running(arguments) as job:
         wait_until(lambda: len(server.ledger) - begin >= 20, job)
-        job.send_signal(signal.SIGINT)
+        job.send_signal(signal.SIGTERM)
         printed, complaints = job.communicate(timeout=LIMIT_S)
     assert job.returncode == 130
     assert "stopping: finishing what is under way" in complaints

@@ -213,6 +213,7 @@ def test_verbose(option: str, cli: Cli, workspace: Workspace) -> None:
     for line in retries:
         assert (line["status"], line["run"], line["feature"]) == (500, "night", "8")
         assert line["model"] == f"openai:m@{server.url}/v1"
+    assert ended.err.count("judges labels that it wrote itself") == 1, "said above the bar, or by the log"
     assert LOGGER.handlers == [], "nothing of it outlives the command"
 
 

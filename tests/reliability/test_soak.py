@@ -114,7 +114,8 @@ def test_fifty_kills(tmp_path: Path, capsys: Any) -> None:
     """Killed fifty times, at random moments of its life, a job ends with the tables of an undisturbed one.
 
     Moments are of two kinds, half each: after some further calls, and after some time, which hits the start
-    and the reading of the journal too. What was journalled at a kill is never asked for again.
+    and the reading of the journal too. What was journalled at a kill is never asked for again, and every call
+    that is billed twice had been in flight at a kill.
     """
     rng = random.Random(50)
     workspace = make_workspace(tmp_path, 40 + 16 * KILLS)
@@ -149,10 +150,12 @@ def test_fifty_kills(tmp_path: Path, capsys: Any) -> None:
             assert not known & set(billed(server, position)), "journalled, and paid for again"
         check_the_bill(server, workspace, 0, kills)
         paid = len(server.ledger)
+        twice = paid - len(set(journalled(workspace)))
         run_job(undisturbed, llm=f"openai:m@{server.url}/v1", **given)
     with capsys.disabled():
         print(f"\n{kills} kills in {time.monotonic() - began:.0f} s: {paid:,} calls billed,", end="")
-        print(f" {paid - len(set(journalled(workspace)))} of them twice, {lost} in flight at a kill;", end="")
+        print(f" {twice} of them twice, {lost} in flight at a kill;", end="")
         print(f" {done:,} features were finished before the last one")
+    assert twice == lost
     assert done > 0, "some flushes were survived, and some kills hit one"
     assert results(workspace) == results(undisturbed)

@@ -35,13 +35,19 @@ def show_forecast(space: Workspace, spec: JobSpec, json: bool) -> None:
     rows = [_row(stage.name, stage) for stage in most.stages if stage.calls]
     rows.append(_row("total without revisions", least.total))
     if most.total.calls > least.total.calls:
-        rows.append(_row(f"total with all {spec.rounds} revisions", most.total))
+        revisions = f"all {spec.rounds}" if spec.case_budget is None else f"{found.revisions:.1f}"
+        rows.append(_row(f"total with {revisions} revisions", most.total))
     out.print(plain_table(("stage", "calls", "tokens in", "tokens out", "dollars", "at most"), rows))
-    out.print(f"tokens in: {most.method}; dollars by the prices of {safe(most.prices)}", soft_wrap=True)
+    how = " in batches (the full one where theirs is not known)" if spec.batch else ""
+    out.print(f"tokens in: {most.method}; dollars by the prices of {safe(most.prices)}{how}", soft_wrap=True)
     unknown = [purpose for purpose in ASSUMED if purpose in found.purposes and purpose not in found.measured]
     assumed = [f"{purpose} {ASSUMED[purpose]}" for purpose in unknown]
     lengths = f"assumed tokens a reply: {', '.join(assumed)}" if assumed else "the mean of earlier calls here"
     out.print(f"tokens out: {lengths}; at most: every reply as long as it may be", soft_wrap=True)
+    if spec.case_budget is not None:
+        out.print(
+            f"--case-budget leaves room for {found.revisions:.1f} of {spec.rounds} revisions, on average"
+        )
     if most.total.usd is None:
         out.print("dollars are not known for every model: give prices with --prices FILE")
     out.print("nothing was sent")

@@ -55,7 +55,7 @@ from exegete.cli.label_options import (
     Until,
     WithControls,
 )
-from exegete.cli.logs import open_log
+from exegete.cli.logs import is_said, open_log
 from exegete.cli.options import (
     DEFAULT_WORKSPACE,
     HarvestOption,
@@ -260,7 +260,8 @@ def job_bar() -> Iterator[Callable[[Any], None]]:
             nonlocal said
             if p.message and p.message != said:
                 said = p.message
-                bar.console.print(Text(safe(said)))
+                if not is_said():
+                    bar.console.print(Text(safe(said)))
             speed = bar.tasks[0].speed
             counts = " ".join(f"[{STYLES[s]}]{p.by_status[s]} {s}[/]" for s in STATUSES if p.by_status[s])
             used = p.spent

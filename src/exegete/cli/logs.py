@@ -60,6 +60,11 @@ def open_log(workspace: Path, verbose: int = 0) -> None:
         LOGGER.addHandler(Lines())
 
 
+def is_said() -> bool:
+    """Is what is logged said on stderr too, as with -v?"""
+    return any(isinstance(handler, Lines) for handler in LOGGER.handlers)
+
+
 def close_log() -> None:
     """Undo `say_warnings` and `open_log`."""
     for handler in list(LOGGER.handlers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.text import Text
@@ -44,6 +45,7 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     if json:
         facts = {
             "harvests": space.harvests(),
+            **_under_way(space),
             "runs": runs,
             "calls": calls,
             "batches": [asdict(wave) for wave in waves],
@@ -55,6 +57,7 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     for name in space.harvests():
         for caveat in read_manifest(space.evidence / f"{name}.duckdb").parameters.get("caveats", ()):
             out.print(f"  note: {safe(caveat)}", style="dim", soft_wrap=True)
+    _show_under_way(**_under_way(space))
     jobs = [run for run in runs if run["kind"] == "job"]
     for run in jobs:
         _show_run(run, [row for row in calls if row["run"] == run["run"]])
@@ -67,6 +70,34 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json: JsonOption = Fa
     if waves:
         _show_waves(waves)
     out.print(f"running: process {running}" if running else "no job is running")
+
+
+def _under_way(space: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """Harvests that have a checkpoint and no end, and shards that wait to be merged."""
+    from exegete.datastore.shards import waiting_shards
+    from exegete.subjects.checkpoint import unfinished
+
+    shards = waiting_shards(space.evidence)
+    return {
+        "unfinished": [asdict(found) for found in unfinished(space.evidence)],
+        "shards": [{"harvest": name, "there": there, "of": of} for name, (there, of) in shards.items()],
+    }
+
+
+def _show_under_way(unfinished: Sequence[Mapping[str, Any]], shards: Sequence[Mapping[str, Any]]) -> None:
+    for found in unfinished:
+        shard = f" --shard {found['shard']}" if found["shard"] else ""
+        at = datetime.fromtimestamp(found["written_at"], UTC).replace(tzinfo=None)
+        out.print(
+            f"not finished: {safe(', '.join(found['harvests']))}{shard}: {found['tokens']:,} tokens at its "
+            f"last checkpoint, {cell(at)} UTC; if it was stopped, the same command goes on there",
+            soft_wrap=True,
+        )
+    for found in shards:
+        there, of = len(found["there"]), found["of"]
+        then = f"{of - there:,} still to come" if there < of else "run exegete merge"
+        name = safe(found["harvest"])
+        out.print(f"shards of {name}: {there:,} of {of:,} are there, {then}", soft_wrap=True)
 
 
 def _show_run(run: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
@@ -98,7 +129,7 @@ def _show_waves(waves: Sequence[BatchRow]) -> None:
     out.print(f"batches: {len(waves) - done:,} open, {done:,} done")
     rows = [
         (
-            cell(wave.submitted_at or wave.intended_at),
+            cell((wave.submitted_at or wave.intended_at).replace(tzinfo=None)),
             wave.model.partition("@")[0],
             f"{wave.requests:,}",
             wave.state,
