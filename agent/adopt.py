@@ -29,7 +29,7 @@ _JSON = ("parameters", "details")
 _OF_PEOPLE = "run IN (SELECT run FROM store.runs WHERE kind != 'job')"
 _WHICH = {
     **{"runs": "true", "reviews": "true", "thresholds": "true"},
-    **{"labels": _OF_PEOPLE, "scores": _OF_PEOPLE},
+    **dict.fromkeys(("labels", "scores", "experiments"), _OF_PEOPLE),
 }
 
 

@@ -43,6 +43,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "reviews": ("harvest", "feature_index", "polarity", "decision", "reviewer", "made_at"),
     "labels": ("run", "label_id"),
     "scores": ("run", "label_id", "scorer", "split"),
+    "experiments": ("run", "label_id", "round", "number"),
     "thresholds": ("run", "made_at"),
 }
 """Tables whose rows are noted, with the columns by which a row is known again."""

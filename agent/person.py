@@ -16,6 +16,7 @@ from exegete.agent.runs import register_run
 from exegete.agent.spec import JobSpec
 from exegete.agent.subject import opened_subject
 from exegete.agent.tags import at_work_on
+from exegete.agent.tried import experiment_rows
 from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.records import Label, Polarity, Score, Split, Verdict
 from exegete.datastore.store import Store, insert_rows
@@ -99,15 +100,18 @@ def _keep(store: Store, run: str, harvest: str, label: Label, scores: Sequence[S
     made_at = now()
     labels = [label_row(run, harvest, label, made_at)]
     rows = [score_row(run, harvest, label, score, made_at) for score in scores]
+    texts = experiment_rows(run, harvest, [one for score in scores for one in score.experiments], made_at)
     known = [run, labels[0]["label_id"]]
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
         where = "WHERE run = ? AND label_id = ?"
         known_label = con.execute(f"SELECT 1 FROM store.labels {where}", known).fetchone()
         there = con.execute(f"SELECT scorer, split FROM store.scores {where}", known).fetchall()
+        run_before = con.execute(f"SELECT 1 FROM store.experiments {where} LIMIT 1", known).fetchall()
         new: Tables = {
             "labels": [] if known_label else labels,
             "scores": [row for row in rows if (row["scorer"], row["split"]) not in there],
+            "experiments": [] if run_before else texts,
         }
         for table, own in new.items():
             insert_rows(con, table, own)

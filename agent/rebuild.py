@@ -174,7 +174,7 @@ class Rebuild:
         """
         events = list(read_events(events_folder(self._new)))
         self._late_runs(store, events)
-        for table in ("labels", "scores", "reviews", "thresholds"):
+        for table in ("labels", "scores", "experiments", "reviews", "thresholds"):
             for some in _alike(rows_by_key(events, table).values()):
                 store.insert({table: some})
         store.write(map_every_run)  # by what people decided, which is known only now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from exegete.agent.graph import RECURSION_LIMIT
@@ -62,7 +63,8 @@ class Rehearsal:
     async def complete(self, request: Request) -> Reply:
         """Answer one request."""
         if "again" not in request.tags:
-            self.asked.append((self._tags.get("stage", ""), request))
+            told = replace(request, tags={**request.tags, **self._tags})  # a simulator knows no feature
+            self.asked.append((self._tags.get("stage", ""), told))
         purpose = request.tags.get("purpose", "")
         # What said the same again would be dropped, and the calls that try it with it.
         asked = request.key[:8]
@@ -92,6 +94,7 @@ async def rehearse(
     asked: dict[str, list[Request]] = {name: [] for name in STAGES}
     for feature in features:
         rehearsal.asked.clear()
+        at_work_on(feature)
         try:
             await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
         except NoReadableReply as error:

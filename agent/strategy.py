@@ -116,11 +116,10 @@ def _enough(case: Standing, done: int, best: float | None) -> Decision | None:
         return Decision("report", why, REFINE, best, HOPELESS)
     if done >= 2 and (gain := _gain(case.best_by_round[-3], best)) < GAIN:
         return Decision("report", "two rounds brought no gain", "gain over two rounds", gain, GAIN)
-    if case.case_budget is not None:
+    if case.case_budget is not None and not has_room(case.spent_by_round, case.case_budget):
         needs = with_another_round(case.spent_by_round)
-        if needs > case.case_budget:
-            why = f"another round like the last would take it to {needs:,} of {case.case_budget:,} tokens"
-            return Decision("report", why, "tokens with another round", needs, case.case_budget)
+        why = f"another round like the last would take it to {needs:,} of {case.case_budget:,} tokens"
+        return Decision("report", why, "tokens with another round", needs, case.case_budget)
     return None
 
 
@@ -132,6 +131,11 @@ def with_another_round(spent_by_round: Sequence[int]) -> int:
     """
     before = spent_by_round[-2] if len(spent_by_round) > 1 else 0
     return spent_by_round[-1] + (spent_by_round[-1] - before)
+
+
+def has_room(spent_by_round: Sequence[int], case_budget: int | None) -> bool:
+    """Whether a case's budget leaves room for another round; see `with_another_round`."""
+    return case_budget is None or with_another_round(spent_by_round) <= case_budget
 
 
 def after_falsification(experiments: Sequence[Experiment], why_none: str | None) -> Decision:

@@ -15,11 +15,15 @@ from exegete.datastore.records import Experiment, FeatureId
 
 
 def tried_rows(run: str, case: Case) -> Tables:
-    """Rows of a finished case beside those of its labels and its outcome: tests, decisions, what it does."""
+    """Rows of a finished case beside those of its labels and its outcome.
+
+    They are its tests, the texts that a scorer had run, its decisions, and what the feature does.
+    """
     state, harvest, made_at = case.state, case.harvest, case.made_at or now()
     feature = state["verdict"].feature
+    generated = [one for score in state.get("scores", ()) for one in score.experiments]
     tables = {
-        "experiments": experiment_rows(run, harvest, state.get("experiments", ()), made_at),
+        "experiments": experiment_rows(run, harvest, [*state.get("experiments", ()), *generated], made_at),
         "decisions": decision_rows(run, harvest, feature, state.get("decisions", ()), made_at),
     }
     if (found := state.get("output")) is not None:

@@ -175,7 +175,7 @@ class Experiment:
     label: Label
     """The label that was tested."""
     round: int
-    """The round of falsification, from 1."""
+    """The round of falsification, from 1; 0 for a text that the scorer `generation` had written."""
     prediction: Prediction
     words: tuple[str, ...]
     """The text as the subject read it, each word with its leading whitespace; empty when it was not run."""
@@ -216,6 +216,8 @@ class Score:
     why_none: str | None = None
     details: Mapping[str, float | None] = field(default_factory=dict)
     """Further values by name (for example "auroc", "r_weighted", "share_above_threshold")."""
+    experiments: tuple[Experiment, ...] = field(default=(), compare=False, repr=False)
+    """Texts that it had the subject run, for scorers that do."""
 
 
 @dataclass(frozen=True, slots=True)

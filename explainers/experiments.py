@@ -18,13 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
 
 from exegete.datastore.records import Experiment, Label, Prediction, Unit
 from exegete.errors import SubjectError
-from exegete.subjects.bench import Bench, Measured, NotMeasured, NotRun
+from exegete.subjects.bench import Bench, Measured, NotMeasured, NotRun, compared
 
 NEEDED = 2
 """Tests of a side that have to be run before the label can fail on it."""
@@ -133,34 +130,9 @@ async def run_predictions(
     except SubjectError as error:
         measured = [NotRun(str(error))] * len(predictions)
     return [
-        _experiment(label, round, prediction, outcome, threshold)
+        compared(label, round, prediction, outcome, threshold)
         for prediction, outcome in zip(predictions, measured, strict=True)
     ]
-
-
-def _experiment(
-    label: Label, round: int, prediction: Prediction, outcome: Measured | NotRun, threshold: float
-) -> Experiment:
-    """A prediction with its outcome."""
-    why = _why_not_run(outcome)
-    if isinstance(outcome, NotRun) or why is not None:
-        nothing = np.zeros(0, dtype=np.float32)
-        return Experiment(label, round, prediction, (), nothing, threshold, "not run", why)
-    verdict: Literal["held", "failed"] = (
-        "held" if (outcome.peak > threshold) == prediction.fires else "failed"
-    )
-    return Experiment(label, round, prediction, outcome.words, outcome.activations, threshold, verdict)
-
-
-def _why_not_run(outcome: Measured | NotRun) -> str | None:
-    """Why there is nothing to compare, or None: what can't be measured is missing."""
-    if isinstance(outcome, NotRun):
-        return outcome.why
-    if not outcome.words:
-        return "the subject read no words in it"
-    if not np.isfinite(outcome.activations).all():
-        return "the subject's activations are not finite on it"
-    return None
 
 
 def _fails(held: int, failed: int) -> bool:

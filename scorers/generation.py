@@ -19,20 +19,22 @@ who has seen nothing but the label writes texts, and the subject model runs them
    hypergeometric, so chance level and p are exact. The chance level is 2f(1 - f), if a share f of all texts
    fires: never above .5, which is the bar beside another scorer.
 
-The texts are a sample of what a model makes of the label, and not of any corpus. What cannot be run (too
+The texts are a sample of what a model makes of the label, and not of any corpus; each goes with the score,
+as an experiment of round 0. What cannot be run (too
 long, no tokens), and a text that was written twice or in both lists, is missing and no failure.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from exegete.datastore.records import Evidence, Label, Score, Split
+from exegete.datastore.records import Evidence, Experiment, Label, Prediction, Score, Split
 from exegete.llm.llm import LLM, Message, Request
 from exegete.llm.structured import ask
 from exegete.prompts import digest, render
@@ -41,7 +43,7 @@ from exegete.scorers.reading import MIN_A_SIDE, MIN_SHARE_READ
 from exegete.scorers.resampling import ROUNDING, Chance, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.scorers.statistics import Array
-from exegete.subjects.bench import Bench, Measured, NotRun
+from exegete.subjects.bench import Bench, compared
 
 N = 10
 """Texts of each kind."""
@@ -147,13 +149,17 @@ class GenerationScorer:
         answer = await ask(self.llm, self._request(label), Texts)
         if answer.value is None:
             return unscored(self, 2 * N, 0, f"no texts could be read ({answer.why_missing})")
-        fires, misses = apart(answer.value)
-        done = await self.bench.measure(evidence.feature, [*fires, *misses], evidence.unit)
-        outcome = self._outcome(evidence, done[: len(fires)], done[len(fires) :])
+        predictions = apart(answer.value)
+        bar = self.bench.threshold(evidence.feature)
+        done = await self.bench.measure(evidence.feature, [p.text for p in predictions], evidence.unit)
+        run = [compared(label, 0, p, found, bar) for p, found in zip(predictions, done, strict=True)]
+        outcome = _outcome(run)
         n_run = outcome.n_fires + outcome.n_misses
         if min(outcome.n_fires, outcome.n_misses) < MIN_A_SIDE or n_run < MIN_SHARE_READ * 2 * N:
-            return unscored(self, 2 * N, n_run, _too_few(outcome, done))
-        return self._score(outcome)
+            score = unscored(self, 2 * N, n_run, _too_few(outcome, run))
+        else:
+            score = self._score(outcome)
+        return replace(score, experiments=tuple(run))
 
     def _request(self, label: Label) -> Request:
         prompt = render("generation", label=label.text, n=N)
@@ -164,21 +170,6 @@ class GenerationScorer:
             schema=_SCHEMA,
             prompt_version=prompt.version,
             tags={"purpose": "generation", "feature": str(label.feature)},
-        )
-
-    def _outcome(
-        self,
-        evidence: Evidence,
-        fires: Sequence[Measured | NotRun],
-        misses: Sequence[Measured | NotRun],
-    ) -> Outcome:
-        bar = self.bench.threshold(evidence.feature)
-        peaks = [[one.peak for one in some if isinstance(one, Measured)] for some in (fires, misses)]
-        return Outcome(
-            sum(peak > bar for peak in peaks[0]),
-            len(peaks[0]),
-            sum(peak <= bar for peak in peaks[1]),
-            len(peaks[1]),
         )
 
     def _score(self, outcome: Outcome) -> Score:
@@ -209,19 +200,23 @@ class GenerationScorer:
         )
 
 
-def apart(texts: Texts) -> tuple[list[str], list[str]]:
+def apart(texts: Texts) -> list[Prediction]:
     """What can be used of a reply: at most `N` different texts of each kind, and none that is of both.
 
-    Texts that differ in spacing only are the same. A text in both lists is meant to fire and to be
+    Texts that differ in spacing only are the same. One without anything visible would be silent whatever the
+    label says. A text in both lists is meant to fire and to be
     silent: whatever the subject did, it would say nothing.
 
     Returns:
-        Texts meant to fire, and near misses, each in their order.
+        Texts meant to fire, then near misses, each in their order.
     """
     fires, misses = (_distinct(some) for some in (texts.fires, texts.near_misses))
     both = fires.keys() & misses.keys()
     a, b = ([text for key, text in some.items() if key not in both][:N] for some in (fires, misses))
-    return a, b
+    return [
+        *(Prediction("fires", text, True) for text in a),
+        *(Prediction("near miss", text, False) for text in b),
+    ]
 
 
 def harmonic_mean(a: Array | float, b: Array | float) -> Array:
@@ -252,12 +247,25 @@ def by_chance(outcome: Outcome) -> Chance:
 def _distinct(texts: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
-        found.setdefault(" ".join(text.split()), text)
+        if any(unicodedata.category(char)[0] in "LNPS" for char in text):
+            found.setdefault(" ".join(text.split()), text)
     return found
 
 
-def _too_few(outcome: Outcome, done: Sequence[Measured | NotRun]) -> str:
-    reasons = [one.why for one in done if isinstance(one, NotRun)]
+def _outcome(run: Sequence[Experiment]) -> Outcome:
+    def count(fires: bool, *verdicts: str) -> int:
+        return sum(e.prediction.fires is fires and e.verdict in verdicts for e in run)
+
+    return Outcome(
+        hits=count(True, "held"),
+        n_fires=count(True, "held", "failed"),
+        passes=count(False, "held"),
+        n_misses=count(False, "held", "failed"),
+    )
+
+
+def _too_few(outcome: Outcome, run: Sequence[Experiment]) -> str:
+    reasons = [one.why for one in run if one.why is not None]
     of = f"; of one: {reasons[0]}" if reasons else ""
     return (
         f"{outcome.n_fires} texts meant to fire and {outcome.n_misses} near misses could be run, and "

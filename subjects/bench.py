@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from exegete.datastore.records import FeatureId, Floats, Unit
+import numpy as np
+
+from exegete.datastore.records import Experiment, FeatureId, Floats, Label, Prediction, Unit
 from exegete.errors import SubjectError
 
 
@@ -35,6 +37,38 @@ class NotRun:
 
     why: str
     """One clause, such as "it has 150 tokens and a context has at most 126"."""
+
+
+def compared(
+    label: Label, round: int, prediction: Prediction, outcome: Measured | NotRun, threshold: float
+) -> Experiment:
+    """Hold a prediction against what the subject did.
+
+    Args:
+        label: what predicted.
+        round: of falsification, from 1; 0 for texts that a scorer had written.
+        prediction: a text, and whether the feature fires in it.
+        outcome: what was measured; what has no words or is not finite was not run.
+        threshold: it fires when its largest activation is above this, raw units.
+    """
+    why = _why_not_run(outcome)
+    if isinstance(outcome, NotRun) or why is not None:
+        nothing = np.zeros(0, dtype=np.float32)
+        return Experiment(label, round, prediction, (), nothing, threshold, "not run", why)
+    fires = outcome.peak > threshold
+    verdict: Literal["held", "failed"] = "held" if fires == prediction.fires else "failed"
+    return Experiment(label, round, prediction, outcome.words, outcome.activations, threshold, verdict)
+
+
+def _why_not_run(outcome: Measured | NotRun) -> str | None:
+    """Why there is nothing to compare, or None: what can't be measured is missing."""
+    if isinstance(outcome, NotRun):
+        return outcome.why
+    if not outcome.words:
+        return "the subject read no words in it"
+    if not np.isfinite(outcome.activations).all():
+        return "the subject's activations are not finite on it"
+    return None
 
 
 class NotMeasured(SubjectError):

@@ -130,10 +130,10 @@ QUESTIONS: Mapping[str, str] = {
         SELECT kind, count(*) AS written, count(*) FILTER (verdict = 'held') AS held,
             count(*) FILTER (verdict = 'failed') AS failed, count(*) FILTER (verdict = 'not run') AS not_run,
             count(DISTINCT (feature_index, polarity)) AS features
-        FROM experiments WHERE run = $run GROUP BY kind ORDER BY kind""",
+        FROM experiments WHERE run = $run AND purpose = 'falsify' GROUP BY kind ORDER BY kind""",
     "not_run": """
         SELECT why, count(*) AS n FROM experiments WHERE run = $run AND verdict = 'not run'
-        AND why IS NOT NULL
+        AND purpose = 'falsify' AND why IS NOT NULL
         GROUP BY why ORDER BY n DESC, why LIMIT 5""",
     "interventions": """
         SELECT status, count(*) AS features, count(tests) AS tested, count(generation) AS generated,

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from exegete.agent.person import score_person
 from exegete.agent.rebuild import Rebuild
+from exegete.agent.spec import JobSpec
 from exegete.datastore.manifest import note_source
+from exegete.datastore.records import Split
 from exegete.datastore.workspace import Workspace
 from exegete.errors import SubjectError
 from exegete.llm import Request
@@ -67,6 +70,46 @@ def test_a_job_with_a_real_subject(run: Runner) -> None:
     assert by_kind["empty"]["why_none"] == "nothing can be written from an empty label"
     before = results(run.workspace)
     shutil.rmtree(run.workspace.root / "model")
+    run.workspace.labels.unlink()
+    asyncio.run(Rebuild(run.workspace).run())
+    assert results(run.workspace) == before
+
+
+def test_texts_that_were_run_can_be_queried(run: Runner) -> None:
+    """Of every frozen label, and of no null, with the score's own shares; they are no tests of the label."""
+    run(writes, **JOB)
+    held = rows(
+        run.workspace,
+        "SELECT feature_index, label, avg((verdict = 'held')::INT) FILTER (kind = 'fires') AS fired, "
+        "avg((verdict = 'held')::INT) FILTER (kind = 'near miss') AS silent, count(*) AS n "
+        "FROM experiments WHERE purpose = 'generation' AND round = 0 GROUP BY ALL ORDER BY 1",
+    )
+    scored = rows(run.workspace, "SELECT feature_index FROM labels WHERE generation IS NOT NULL ORDER BY 1")
+    assert [row["feature_index"] for row in held] == [row["feature_index"] for row in scored]
+    for row in held:
+        own = run.scores(row["feature_index"])["generation"]
+        assert row["label"] == own["label"] == run.outcome(row["feature_index"])["label"]
+        assert row["n"] == own["n_asked"] == 20
+        both = row["fired"] + row["silent"]
+        assert own["value"] == pytest.approx(2 * row["fired"] * row["silent"] / both if both else 0.0)
+        assert run.outcome(row["feature_index"])["tests"] is None
+    assert len({(row["fired"], row["silent"]) for row in held}) > 1
+    first = rows(run.workspace, "SELECT * FROM experiments WHERE feature_index = 0 AND number = 0")[0]
+    assert (first["kind"], first["predicted"], first["verdict"]) == ("fires", "fires", "held")
+    assert first["measured"] == max(first["activations"]) > first["threshold"]
+
+
+def test_a_persons_label(run: Runner) -> None:
+    """Texts written from it stand beside those of a job, once, and are there again in a file made anew."""
+    run(writes, **JOB | {"features": "1", "nulls": 0})
+    spec = JobSpec(simulator="lexical", llm="scripted:function", scorers=("simulation", "generation"))
+    splits: tuple[Split, ...] = ("refine", "report", "report")
+    for split in splits:
+        asyncio.run(score_person(run.workspace, spec, 0, "+", 'the word "fox"', split))
+    texts = rows(run.workspace, "SELECT text, verdict FROM experiments WHERE label = 'the word \"fox\"'")
+    assert len(texts) == 20
+    assert sum("fox" in row["text"] for row in texts) == 10
+    before = results(run.workspace)
     run.workspace.labels.unlink()
     asyncio.run(Rebuild(run.workspace).run())
     assert results(run.workspace) == before

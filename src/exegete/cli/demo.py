@@ -77,7 +77,7 @@ def demo(
     began = time.monotonic()
     shown = LATENTS if sae else NEURONS
     space = Workspace.open_or_create(workspace or Path(shown.name))
-    out.print(shown.said, style="dim")
+    out.print(shown.said, soft_wrap=True, style="dim")
     spec = replace(shown.harvest, features=tuple(range(features or shown.features)))
     manifest, made = run_harvest(space, shown.subject, shown.corpus, spec)
     out.print(f"{'harvested' if made else 'found'} {manifest.name}", soft_wrap=True, style="dim")

@@ -12,7 +12,7 @@ STAGES = ("propose", "trial", "falsify", "revise", "report", "output", "null")
 _TESTS = """
 SELECT count(*) FILTER (verdict != 'not run') AS tests, count(*) FILTER (verdict = 'held') AS tests_held,
     count(*) FILTER (verdict = 'not run') AS tests_not_run, count(DISTINCT label_id) AS labels_tested
-FROM store.experiments WHERE run = ?
+FROM store.experiments WHERE run = ? AND round > 0
 """
 _CLEARED = """
 SELECT count(*) AS tried, count(*) FILTER (action = 'report') AS cleared FROM (

@@ -78,7 +78,8 @@ def score(
             "verdict": found.verdict.status,
             "why": found.verdict.why,
             "scores": [
-                {f: getattr(s, f) for f in s.__slots__ if f != "details"} | {"details": dict(s.details)}
+                {f: getattr(s, f) for f in s.__slots__ if f not in ("details", "experiments")}
+                | {"details": dict(s.details)}
                 for s in found.scores
             ],
         }

@@ -70,7 +70,7 @@ def trace(
     shown = wanted[:limit]
     said = (
         f"{len(found.words):,} words, on which {len(found.firings):,} of the {len(file.features):,} features "
-        f"of {file.name} fire; {len(every):,} of these are labelled, {len(shown):,} shown"
+        f"of {file.name} fire; {len(every):,} of these labelled, {len(shown):,} shown"
     )
     if page is not None:
         write_page(page, found, shown, said)
