@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,14 @@ def _seen(kept: Kept) -> list[tuple[str, str]]:
     return [("tokens", str(s.tokens)), ("contexts", json.dumps(s.contexts.tolist()))]
 
 
-def _store(con: duckdb.DuckDBPyConnection, name: str, blocks: Iterator[pa.Table] | list[pa.Table]) -> None:
-    for number, block in enumerate(blocks):
-        con.register("block", block)
-        verb = f"CREATE TABLE {name} AS" if number == 0 else f"INSERT INTO {name}"
-        con.execute(f"{verb} SELECT * FROM block")
-        con.unregister("block")
+def _store(con: duckdb.DuckDBPyConnection, name: str, blocks: Iterable[pa.Table]) -> None:
+    """Make a table of one block at least, in one statement: each would be a transaction of its own."""
+    rest = iter(blocks)
+    first = next(rest)
+    batches = (batch for block in chain([first], rest) for batch in block.to_batches())
+    con.register("blocks", pa.RecordBatchReader.from_batches(first.schema, batches))
+    con.execute(f"CREATE TABLE {name} AS SELECT * FROM blocks")
+    con.unregister("blocks")
 
 
 def _features(slots: Sequence[Slot], kept: Kept) -> pa.Table:

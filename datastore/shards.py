@@ -158,6 +158,21 @@ def find_shards(places: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
+def waiting_shards(evidence: Path) -> dict[str, tuple[list[int], int]]:
+    """Shards that are there and have not been merged: for each harvest their numbers, and how many it has.
+
+    Args:
+        evidence: the workspace's folder of evidence.
+    """
+    found: dict[str, tuple[list[int], int]] = {}
+    for path in evidence.glob(f"*{SUFFIX}/[0-9]*-of-[0-9]*/manifest.json"):
+        name = path.parents[1].name.removesuffix(SUFFIX)
+        number, _, of = path.parent.name.partition("-of-")
+        if number.isdecimal() and of.isdecimal() and not (evidence / f"{name}.json").exists():
+            found.setdefault(name, ([], int(of)))[0].append(int(number))
+    return {name: (sorted(numbers), of) for name, (numbers, of) in sorted(found.items())}
+
+
 def open_shards(folders: Sequence[Path]) -> dict[str, list[State]]:
     """Shards by the name of their harvest, each harvest whole and of a piece.
 

@@ -37,14 +37,35 @@ class Calibration:
         """Take in the activations of the sample's next tokens."""
         import torch
 
-        before, n = len(self._value_KS), len(acts_NS)
-        value_MS = torch.cat([self._value_KS.to(acts_NS), acts_NS])
-        value_KS, at_KS = torch.topk(value_MS, min(self._n_held, before + n), dim=0)
-        token_MS = self._token_KS.to(acts_NS.device)
-        first = torch.arange(self.n_tokens, self.n_tokens + n, dtype=torch.int32, device=acts_NS.device)
-        token_MS = torch.cat([token_MS, first[:, None].expand(n, acts_NS.shape[1])])
-        self._value_KS, self._token_KS = value_KS, token_MS.gather(0, at_KS)
+        n = len(acts_NS)
+        token_N = torch.arange(self.n_tokens, self.n_tokens + n, dtype=torch.int32, device=acts_NS.device)
+        if len(self._value_KS) == self._n_held:
+            value_MS, token_MS = self._stronger(acts_NS, token_N)
+        else:
+            value_MS, token_MS = acts_NS, token_N[:, None].expand(acts_NS.shape)
+        value_MS = torch.cat([self._value_KS.to(value_MS), value_MS])
+        token_MS = torch.cat([self._token_KS.to(token_MS), token_MS])
+        self._value_KS, at_KS = torch.topk(value_MS, min(self._n_held, len(value_MS)), dim=0)
+        self._token_KS = token_MS.gather(0, at_KS)
         self.n_tokens += n
+
+    def _stronger(self, acts_NS: torch.Tensor, token_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(M, n_slots) activations above the weakest that is held, and their tokens; filled up at the end.
+
+        Few are, once some batches have been seen, and to sort all of them would take most of the time.
+        """
+        import torch
+
+        row, slot = (acts_NS > self._value_KS[-1].to(acts_NS)).nonzero(as_tuple=True)
+        slot, order = slot.sort(stable=True)
+        row = row[order]
+        first_S = torch.searchsorted(slot, torch.arange(acts_NS.shape[1], device=slot.device))
+        rank = torch.arange(len(slot), device=slot.device) - first_S[slot]
+        shape = (int(rank.max()) + 1 if len(rank) else 0, acts_NS.shape[1])
+        value_MS = acts_NS.new_full(shape, -torch.inf)
+        token_MS = token_N.new_zeros(shape)
+        value_MS[rank, slot], token_MS[rank, slot] = acts_NS[row, slot], token_N[row]
+        return value_MS, token_MS
 
     def thresholds(self) -> Floats:
         """(n_slots,) the quantile of every slot; 0 without a sample."""

@@ -13,11 +13,13 @@ harvest that was resumed ends with the evidence of one that was not.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,38 @@ EVERY = 300.0
 """Seconds between checkpoints."""
 _COST = 20
 """A checkpoint is not written before twenty times as long has passed as the last one took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A harvest that is under way, or was stopped, as of its last checkpoint."""
+
+    harvests: tuple[str, ...]
+    """Their names: several sites may be read in one pass."""
+    shard: str | None
+    """Such as "0/8", or None where it is of the whole corpus."""
+    tokens: int
+    """Tokens it has seen."""
+    written_at: float
+    """Seconds since 1970."""
+
+
+def unfinished(evidence: Path) -> list[Unfinished]:
+    """The harvests that have a checkpoint and no end, by their names.
+
+    Args:
+        evidence: the workspace's folder of evidence.
+    """
+    latest: dict[Path, Unfinished] = {}
+    for path in sorted(evidence.glob(".work-*/at-*/0/manifest.json")):
+        # It may be dropped, or its harvest done, while it is read; a damaged one is named when it is used.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            about = record["about"]["about"]
+            shard = f"{about['shard']}/{about['of']}" if about["of"] > 1 else None
+            found = Unfinished(tuple(about["harvests"]), shard, record["tokens"], path.stat().st_mtime)
+            latest[path.parents[2]] = found
+    return sorted(latest.values(), key=lambda found: (found.harvests, found.shard or ""))
 
 
 class Checkpoints:

@@ -67,7 +67,9 @@ def open_corpus(spec: str) -> Corpus:
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     readable = [p for p in files if p.name.endswith(SUFFIXES)]
     if not readable:
-        raise CorpusError(f"the corpus {spec} has no file that ends in {', '.join(SUFFIXES)}")
+        raise CorpusError(
+            f"the corpus {spec} has no file that ends in {', '.join(SUFFIXES)}: convert its text"
+        )
     return LocalCorpus(spec, path if path.is_dir() else path.parent, readable)
 
 
@@ -130,7 +132,9 @@ class LocalCorpus:
                 with path.open("rb") as file:
                     digest.update(file.read(1 << 20))
             except OSError as error:
-                raise CorpusError(f"{path} can't be read: {error.strerror}") from error
+                raise CorpusError(
+                    f"{path} can't be read ({error.strerror}): make it readable, or take it out of the corpus"
+                ) from error
         return digest.hexdigest()[:16]
 
     def documents(self) -> Iterator[Document]:
@@ -149,7 +153,10 @@ class LocalCorpus:
                     "iconv -f latin1 -t utf8"
                 ) from error
             except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-                raise CorpusError(f"{path} can't be read: {error}") from error
+                first = (str(error).splitlines() or [type(error).__name__])[0]
+                raise CorpusError(
+                    f"{path} can't be read ({first}): it may be cut short, so fetch or write it again"
+                ) from error
             before += size
 
 

@@ -95,7 +95,8 @@ class Dictionary(Protocol):
             features: (n,) indices.
 
         Returns:
-            (n, d_out) rows of the decoder, or None when the dictionary has none.
+            (n, d_out) rows of the decoder, on the CPU wherever activations come from, or None when the
+            dictionary has none.
         """
 
     def scale(self, acts: torch.Tensor) -> torch.Tensor | float:
@@ -125,7 +126,7 @@ class Neurons:
 
     def encode(self, acts: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """The wanted channels."""
-        return acts[..., features]
+        return acts.index_select(-1, features.to(acts.device))
 
     def fire(self, acts_ND: torch.Tensor) -> Fired:
         """The channels above 0."""

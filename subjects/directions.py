@@ -63,7 +63,7 @@ class Directions:
 
     def decode_rows(self, features: torch.Tensor) -> torch.Tensor:
         """(n, width) along the directions, so long that adding one raises the activation by 1: v / ‖v‖²."""
-        rows_nd = self._rows_nd[features.to(self._rows_nd.device)]
+        rows_nd = self._rows_nd.cpu()[features.cpu()]
         return rows_nd / rows_nd.pow(2).sum(-1, keepdim=True).clamp_min(1e-30)
 
     def scale(self, acts: torch.Tensor) -> float:

@@ -120,10 +120,10 @@ class Encoder:
         import torch
 
         above_NS = acts_NS > torch.from_numpy(self.thresholds).to(acts_NS.device)
-        if above_NS.is_cuda:
-            at = above_NS.reshape(-1).nonzero().squeeze(1)
-        else:  # numpy looks at eight of them at once
+        if above_NS.device.type == "cpu":  # numpy looks at eight of them at once
             at = torch.from_numpy(np.flatnonzero(above_NS.numpy()))
+        else:
+            at = above_NS.reshape(-1).nonzero().squeeze(1)
         n_slots = acts_NS.shape[1]
         return at // n_slots, at % n_slots, acts_NS.reshape(-1)[at]
 

@@ -26,6 +26,8 @@ from exegete.subjects.subject import Tokens
 if TYPE_CHECKING:
     import torch
 
+_SPACE = re.compile(r"\s+")
+
 
 class HuggingFaceSubject:
     """A transformers model, read with forward hooks."""
@@ -129,13 +131,17 @@ class HuggingFaceSubject:
             verbose=False,
             truncation=False,
         )
-        display, reached = [], 0
+        pieces, reached = list[str](), 0
         for _, end in encoding["offset_mapping"]:
             # What lies before the token (a space, mostly) is shown with it, so that joining gives the text.
-            upto = max(reached, end)
-            display.append(_one_line(text[reached:upto]))
-            reached = upto
-        return Tokens(np.asarray(encoding["input_ids"], dtype=np.int32), tuple(display))
+            if end > reached:
+                pieces.append(text[reached:end])
+                reached = end
+            else:
+                pieces.append("")
+        # Runs of whitespace as one space: how a passage was wrapped says nothing about it.
+        display = tuple([_SPACE.sub(" ", piece) for piece in pieces])
+        return Tokens(np.asarray(encoding["input_ids"], dtype=np.int32), display)
 
     def width(self, site: str) -> int:
         """Channels at a site, found by running it on two contexts of one token."""
@@ -195,11 +201,6 @@ def _per_token(site: str, value: Any, shape: tuple[int, int]) -> torch.Tensor:
         )
     tensor: torch.Tensor = value
     return tensor
-
-
-def _one_line(piece: str) -> str:
-    """Runs of whitespace as one space: how a passage was wrapped says nothing about it."""
-    return re.sub(r"\s+", " ", piece)
 
 
 def open_subject(

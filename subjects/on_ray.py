@@ -6,6 +6,7 @@ checkpoint. The folder of evidence has to be one that all of them see. Ray is th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,20 +91,30 @@ def harvest_on_ray(
     n_gpus = int(ray.cluster_resources().get("GPU", 0))
     n = n_workers or n_gpus or 2
     remote = ray.remote(Worker).options(
-        num_cpus=_CPUS, num_gpus=min(1.0, n_gpus / n), max_restarts=-1, max_task_retries=-1
+        num_cpus=_CPUS, num_gpus=gpu_share(n_gpus, n), max_restarts=-1, max_task_retries=-1
     )
     workers = [remote.remote() for _ in range(n)]
-    waiting = [worker.harvest.remote(request, i, n) for i, worker in enumerate(workers)]
+    waiting = {worker.harvest.remote(request, i, n): worker for i, worker in enumerate(workers)}
     folders: list[Path] = []
     try:
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1)
-            folders += [Path(folder) for folder in _get(ray, ready[0])]
+            ready = ray.wait(list(waiting), num_returns=1)[0][0]
+            folders += [Path(folder) for folder in _get(ray, ready)]
+            # Where there are more actors than places, the next one begins only when this one is gone.
+            ray.kill(waiting.pop(ready))
             on_done(n - len(waiting), n)
     finally:
-        for worker in workers:
+        for worker in waiting.values():
             ray.kill(worker)
     return folders
+
+
+def gpu_share(n_gpus: int, n_actors: int) -> float:
+    """The part of a GPU that each actor asks for: a whole one, or such that equally many share each.
+
+    An actor's part has to lie on one GPU: of three actors on two GPUs, each can have a half, not two thirds.
+    """
+    return 1 / math.ceil(n_actors / n_gpus) if n_gpus else 0.0
 
 
 def _ray() -> Any:

@@ -114,10 +114,11 @@ _FAMILIES: dict[str, _Family] = {
     "gemma3": replace(_GEMMA, block="language_model.layers.{L}"),
 }
 
-_HOOK = re.compile(
-    r"blocks\.(\d+)\.(hook_resid_pre|hook_resid_mid|hook_resid_post|ln2\.hook_normalized|mlp\.hook_in|"
-    r"mlp\.hook_post|hook_mlp_out|hook_attn_out|attn\.hook_z)"
+_HOOKS = (
+    *("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "ln2.hook_normalized", "mlp.hook_in"),
+    *("mlp.hook_post", "hook_mlp_out", "hook_attn_out", "attn.hook_z"),
 )
+_HOOK = re.compile(rf"blocks\.(\d+)\.({'|'.join(map(re.escape, _HOOKS))})")
 
 
 def resolve_site(name: str, model_type: str, modules: Collection[str], prefix: str = "") -> Site:
@@ -133,15 +134,30 @@ def resolve_site(name: str, model_type: str, modules: Collection[str], prefix: s
         The site.
 
     Raises:
-        SubjectError: no such module; the message names the nearest.
+        SubjectError: no such module, block or hook name; the message names what there is.
     """
     hook = _HOOK.fullmatch(name)
     site = _from_hook(int(hook[1]), hook[2], model_type) if hook else _from_path(name, modules, prefix)
     if site.module not in modules or not site.module:
-        nearest = difflib.get_close_matches(site.module, sorted(m for m in modules if m), n=3, cutoff=0.4)
-        hint = f"; the nearest are {', '.join(nearest)}" if nearest else ""
-        raise SubjectError(f"the model has no module {name!r}{hint}: pass one of its module paths as --site")
+        raise SubjectError(_no_such(name, site, _FAMILIES.get(model_type) if hook else None, modules))
     return site
+
+
+def _no_such(name: str, site: Site, family: _Family | None, modules: Collection[str]) -> str:
+    """What is said of a name that is none: which blocks, hook names or modules there are."""
+    if family is not None and site.layer is not None:
+        ends = family.block.partition("{L}")[0]
+        layers = sorted({int(m[len(ends) :]) for m in modules if re.fullmatch(re.escape(ends) + r"\d+", m)})
+        if layers and site.layer not in layers:
+            return (
+                f"the model has no block {site.layer}, which {name!r} names: pass one of {layers[0]} to "
+                f"{layers[-1]}"
+            )
+    if family is None and name.startswith("blocks."):
+        return f"{name!r} is no hook name: pass blocks.L. and one of {', '.join(_HOOKS)}, or a module path"
+    nearest = difflib.get_close_matches(site.module, sorted(m for m in modules if m), n=3, cutoff=0.4)
+    hint = f"; the nearest are {', '.join(nearest)}" if nearest else ""
+    return f"the model has no module {name!r}{hint}: pass one of its module paths as --site"
 
 
 def _from_hook(layer: int, hook: str, model_type: str) -> Site:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from exegete.datastore.evidence_writer import Slot
 from exegete.datastore.keeper import Keeper
 from exegete.datastore.keeper_state import absorb_state, slots_of
+from exegete.datastore.kept import Firings
 from exegete.datastore.memory import give_back
 from exegete.datastore.records import Floats, Polarity
 from exegete.datastore.shards import agree_thresholds, keeper_for, read_thresholds
@@ -100,24 +101,32 @@ class Pass:
         start, n_sampled = self._resume(), 0
         if start is None:
             start, n_sampled = BEGINNING, self._calibrate()
-        share = start.share
-        for item in self._read(self.shard, start):
+        share, running = start.share, None
+        # While a GPU runs one batch, what the last one fired is kept here and the next one is read.
+        for item in chain(self._read(self.shard, start), (None,)):
+            done, fired = None, list[Firings]()
+            if running is not None:
+                fired = self._firings(*running)
+                done, running = running[0], None
+            if isinstance(item, tuple):
+                running = (item, None if n_sampled > 0 else self._activations(item))
+                n_sampled -= 1
+            if done is not None:
+                for strand, firings in zip(self.strands, fired, strict=True):
+                    strand.keeper.add(done, firings)
+                tokens = self.strands[0].keeper.statistics.tokens
+                self.on_progress(Progress("harvesting", tokens, self._expected(tokens, share)))
             if isinstance(item, Place):
                 share = item.share
                 give_back()
                 if self.checkpoints.due:
                     self.checkpoints.write(item, [(s.slots, s.keeper) for s in self.strands])
-                continue
-            if n_sampled > 0:
-                n_sampled -= 1
-                for strand in self.strands:
-                    strand.keeper.add(item, strand.encoder.sampled_firings(item))
-            else:
-                acts = self._activations(item)
-                for strand in self.strands:
-                    strand.keeper.add(item, strand.encoder.firings(item, acts[strand.spec.site]))
-            tokens = self.strands[0].keeper.statistics.tokens
-            self.on_progress(Progress("harvesting", tokens, self._expected(tokens, share)))
+
+    def _firings(self, batch: Batch, acts: dict[str, torch.Tensor] | None) -> list[Firings]:
+        """What a batch fires, strand by strand, from its activations; None: as it was found in the sample."""
+        if acts is None:
+            return [strand.encoder.sampled_firings(batch) for strand in self.strands]
+        return [strand.encoder.firings(batch, acts[strand.spec.site]) for strand in self.strands]
 
     def _activations(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Activations at every site, from one run of the model."""

@@ -137,4 +137,7 @@ def _parquet(path: Path, name: str) -> Iterator[Document]:
             f'{path} has bytes in the column "text" that are not UTF-8: convert them'
         ) from error
     except pa.ArrowException as error:
-        raise CorpusError(f"{path} can't be read as Parquet ({str(error).splitlines()[0]})") from error
+        raise CorpusError(
+            f"{path} can't be read as Parquet ({str(error).splitlines()[0]}): it may be cut short, so "
+            "fetch or write it again"
+        ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -115,8 +116,11 @@ def read_torch(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what it raises depends on which byte is wrong
+        # Torch's own words advise to try again without its restrictions, which would run what it names.
+        wants = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it calls {wants[1]}" if wants else _first_line(error).partition(". ")[0]
         raise SubjectError(
-            f"{path} can't be read as plain tensors ({_first_line(error)}): save it as a state dict, since "
+            f"{path} can't be read as plain tensors ({why}): save it as a state dict, since "
             "no pickle that wants code is read"
         ) from error
     if not isinstance(state, dict) or not all(

@@ -40,9 +40,12 @@ def test_shards_and_merge(cli: Cli, source: list[object], tmp_path: Path) -> Non
     lacking = cli("merge", "-w", tmp_path / "w")
     assert lacking.code == 2
     assert "lacks the shards 1/3" in " ".join(lacking.err.split())
+    assert ": 2 of 3 are there, 1 still to come" in cli("status", "-w", tmp_path / "w").out
     cli(*words, "--shard", "1/3")
+    assert ": 3 of 3 are there, run exegete merge" in cli("status", "-w", tmp_path / "w").out
     merged: dict[str, Any] = json.loads(cli("merge", "-w", tmp_path / "w", "--json").out)
     assert merged["made_now"] is True
+    assert json.loads(cli("status", "-w", tmp_path / "w", "--json").out)["shards"] == []
     assert "already there" in cli("merge", "-w", tmp_path / "w").out
     assert "already there" in cli(*words).out
     whole = json.loads(cli(*words[:-1], tmp_path / "plain", "--json").out)
@@ -81,6 +84,7 @@ def test_several_sites(cli: Cli, source: list[object], tmp_path: Path) -> None:
         (["--site", "h.1", "--shard", "1"], "--shard '1' can't be read"),
         (["--site", "h.1", "--shard", "-1/3"], "--shard '-1/3' can't be read"),
         (["--site", "h.1", "--shard", "0/2", "--ray"], "leave out --shard"),
+        (["--site", "h.1", "--workers", "2"], "add --ray"),
         (
             ["--site", "h.1", "--dictionary", "neurons", "--dictionary", "neurons"],
             "1 sites and 2 dictionaries",
@@ -97,3 +101,24 @@ def test_refused(words: list[str], said: str, cli: Cli, source: list[object], tm
     )
     assert done.code == 2
     assert said in " ".join(done.err.split())
+
+
+@pytest.mark.slow
+def test_a_dictionary_of_another_site(cli: Cli, source: list[object], tmp_path: Path) -> None:
+    """A dictionary that is read elsewhere than it was trained is used, and it is said."""
+    from tests.subjects.dictionary_files import arrays, saelens_6, save_saelens
+    from tests.subjects.tiny import WIDTH
+
+    config = saelens_6("standard", d_in=WIDTH)
+    config["metadata"] |= {"hook_name": "blocks.1.hook_resid_post", "prepend_bos": None}
+    shapes = {"W_enc": (WIDTH, 20), "b_enc": (20,), "W_dec": (20, WIDTH), "b_dec": (WIDTH,)}
+    folder = save_saelens(tmp_path / "sae", config, arrays(shapes))
+    words: list[object] = ["harvest", *source, "--dictionary", folder, "-w", tmp_path / "w"]
+    assert cli(*words).err == ""
+    elsewhere = cli(*words, "--site", "blocks.0.hook_resid_post")
+    assert elsewhere.code == 0
+    assert "was trained at blocks.1.hook_resid_post and is read at blocks.0" in " ".join(
+        elsewhere.err.split()
+    )
+    shard = cli(*words, "--site", "blocks.0.hook_resid_post", "--shard", "0/2")
+    assert (shard.code, "was trained at" in shard.err) == (0, True)

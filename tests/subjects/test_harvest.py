@@ -350,7 +350,7 @@ def refuse(
     [
         ({"features": (0, 24)}, SubjectError, "feature 24 is out of range: neurons at blocks.1.* 0 to 15"),
         ({"features": (-1,)}, SubjectError, "feature -1 is out of range"),
-        ({"site": "blocks.3.hook_mlp_out"}, SubjectError, "no module"),
+        ({"site": "blocks.3.hook_mlp_out"}, SubjectError, "no block 3"),
         ({"site": "wpe"}, SubjectError, "contexts, tokens, channels"),
         ({"dictionary": "sae"}, SubjectError, "there is no dictionary 'sae'"),
         ({"context": 65}, UsageError, r"--context 65 does not fit: gpt2@\w+ takes 1 to 64 tokens"),

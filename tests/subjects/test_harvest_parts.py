@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from exegete.datastore import keeper as keeper_module
 from exegete.datastore import keeper_state, partition
 from exegete.datastore.database import connect
-from exegete.datastore.shards import find_shards, merge, open_shards
+from exegete.datastore.shards import find_shards, merge, open_shards, waiting_shards
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError, UsageError, WorkspaceError
 from exegete.subjects import checkpoint, reading
+from exegete.subjects.checkpoint import unfinished
 from exegete.subjects.corpora import open_corpus
 from exegete.subjects.harvest import harvest, harvest_all, harvest_shard
 from exegete.subjects.huggingface import HuggingFaceSubject
@@ -343,10 +344,14 @@ def test_a_shard_goes_on(subjects: Subjects, corpus: Path, tmp_path: Path, whole
     text, subject = open_corpus(str(corpus)), subjects["bert"]
     with pytest.raises(Stopped):
         harvest_shard(subject, text, [SPEC], tmp_path, Shard(0, 2), stop_after(9), checkpoint_every=0)
+    (stopped,) = unfinished(tmp_path)
+    assert (stopped.harvests, stopped.shard, stopped.tokens > 0) == ((whole[0],), "0/2", True)
     for i in (1, 0):
         harvest_shard(subject, text, [SPEC], tmp_path, Shard(i, 2), checkpoint_every=0)
     ((name, states),) = open_shards(find_shards([tmp_path])).items()
+    assert (unfinished(tmp_path), waiting_shards(tmp_path)) == ([], {name: ([0, 1], 2)})
     merge(states, tmp_path)
+    assert waiting_shards(tmp_path) == {}
     assert (name, tables(tmp_path, name)) == whole
     assert list(tmp_path.glob(".work-*")) == []
 

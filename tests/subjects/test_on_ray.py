@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from exegete.subjects import checkpoint, on_ray, reading
 from exegete.subjects.corpora import open_corpus
 from exegete.subjects.harvest import harvest
 from exegete.subjects.huggingface import HuggingFaceSubject
-from exegete.subjects.on_ray import Request, Worker, harvest_on_ray
+from exegete.subjects.on_ray import Request, Worker, gpu_share, harvest_on_ray
 from exegete.subjects.spec import HarvestSpec
 from tests.subjects.tiny import WORDS
 
@@ -36,6 +37,72 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'exegete\[ray\]'"):
         harvest_on_ray(Request("s", "c", (SPEC,), tmp_path))
+
+
+class FewPlaces:
+    """What is used of Ray, where only so many actors find a place: the others wait until one is gone."""
+
+    def __init__(self, places: int, gpus: int) -> None:
+        self.places, self.gpus, self.alive = places, gpus, list[Any]()
+        self.options: dict[str, Any] = {}
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"GPU": float(self.gpus)}
+
+    def remote(self, _: type) -> Any:
+        def options(**given: Any) -> Any:
+            self.options = given
+            return SimpleNamespace(remote=self._actor)
+
+        return SimpleNamespace(options=options)
+
+    def _actor(self) -> Any:
+        actor = SimpleNamespace()
+        actor.harvest = SimpleNamespace(remote=lambda _, number, of: (id(actor), f"{number}-of-{of}"))
+        self.alive.append(actor)
+        return actor
+
+    def wait(self, waiting: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        placed = {id(actor) for actor in self.alive[: self.places]}
+        ready = [reference for reference in waiting if reference[0] in placed][:num_returns]
+        assert ready, "every place is taken by an actor that is done: this would wait for ever"
+        return ready, [reference for reference in waiting if reference not in ready]
+
+    def get(self, reference: Any) -> list[str]:
+        return [reference[1]]
+
+    def kill(self, actor: Any) -> None:
+        self.alive.remove(actor)
+
+    exceptions = SimpleNamespace(RayTaskError=RuntimeError)
+
+
+def test_more_actors_than_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Actors that find no place begin when others are done; none is left, and none asks for parts of GPUs
+    that don't fit on one."""
+    ray = FewPlaces(places=2, gpus=2)
+    monkeypatch.setattr(on_ray, "_ray", lambda: ray)
+    said = list[int]()
+    found = harvest_on_ray(Request("s", "c", (SPEC,), tmp_path), 5, lambda n, _: said.append(n))
+    assert sorted(map(str, found)) == [f"{i}-of-5" for i in range(5)]
+    assert (said, ray.alive) == ([1, 2, 3, 4, 5], [])
+    assert ray.options["num_cpus"] < 1
+
+
+@pytest.mark.parametrize(("gpus", "actors"), [(1, 1), (1, 3), (2, 3), (4, 4), (8, 3), (3, 8), (7, 50)])
+def test_gpu_share(gpus: int, actors: int) -> None:
+    """All actors fit at once, each on one GPU, and a GPU is shared only when there are fewer than actors."""
+    share = gpu_share(gpus, actors)
+    assert gpus * int(1 / share + 1e-9) >= actors
+    assert (share == 1) == (actors <= gpus)
+
+
+def test_no_gpu() -> None:
+    """Where there is none, none is asked for."""
+    assert gpu_share(0, 4) == 0
 
 
 class Mortal(Worker):

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from exegete.cli.harvest_bar import harvest_bar
+from exegete.cli.harvest_what import parse_shard, read_what, say_other_sites
 from exegete.cli.logs import open_log
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, VerboseOption, WorkspaceOption, count
-from exegete.cli.show import err, number, out, to_json
+from exegete.cli.show import number, out, to_json
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.evidence_writer import Manifest
 from exegete.datastore.workspace import Workspace, parse_features
@@ -45,11 +46,17 @@ def harvest(
     ] = "all-MiniLM-L6-v2",
     dictionary: Annotated[
         list[str] | None,
-        typer.Option(help="What is read there: neurons, or weights' folder or hf://REPO; one for each site."),
+        typer.Option(
+            help="What is read there: neurons, a folder or hf://REPO of weights, or "
+            "directions:FILE.safetensors; one for each site."
+        ),
     ] = None,
     features: Annotated[str | None, typer.Option(help="Indices such as 0-511; default: all.")] = None,
     corpus: Annotated[
-        str, typer.Option(help="Text: .txt, .jsonl, .parquet, a folder of them, hf://DATASET, stdlib-docs.")
+        str,
+        typer.Option(
+            help="Text: .txt, .jsonl, .parquet, a folder of them, hf://DATASET, stdlib-docs or stdlib-source."
+        ),
     ] = "stdlib-docs",
     tokens: Annotated[
         str | None, typer.Option(help="Stop after so many, e.g. 10M; default: all text.")
@@ -86,6 +93,8 @@ def harvest(
         raise UsageError(f"--polarity {polarity!r} is not one of +, - and both")
     if ray and shard is not None:
         raise UsageError("--ray makes the shards itself: leave out --shard, and say how many with --workers")
+    if workers is not None and not ray:
+        raise UsageError("--workers says how many actors --ray starts: add --ray, or leave it out")
     part = None if shard is None else parse_shard(shard)
     spec = HarvestSpec(
         site="",
@@ -113,57 +122,6 @@ def harvest(
         tell_all(space, run_harvests(space, source, specs, bos), json)
 
 
-def read_what(
-    spec: HarvestSpec, sites: Sequence[str], dictionaries: Sequence[str]
-) -> tuple[list[HarvestSpec], bool | None]:
-    """A spec for every site with its dictionary, and whether their contexts begin with a BOS token.
-
-    Args:
-        spec: what they have in common.
-        sites: may be empty: every dictionary's own site, then.
-        dictionaries: one for all sites, or one for each.
-
-    Raises:
-        UsageError: they don't match, or need different contexts.
-        SubjectError: there is no such dictionary, or it does not say which site it reads.
-    """
-    from exegete.subjects.dictionaries import choose_site, dictionary_origin
-
-    if sites and len(dictionaries) not in (1, len(sites)):
-        raise UsageError(
-            f"{len(sites)} sites and {len(dictionaries)} dictionaries: give one --dictionary for each "
-            "--site, in the same order, or one for all"
-        )
-    names = list(dictionaries) * (len(sites) if len(dictionaries) == 1 and sites else 1)
-    origins = [dictionary_origin(name) for name in names]
-    asked: list[str | None] = [*sites] or [None] * len(names)
-    specs = [
-        replace(spec, site=choose_site(a_site, origin, name), dictionary=name)
-        for a_site, origin, name in zip(asked, origins, names, strict=True)
-    ]
-    for note in dict.fromkeys(note for origin in origins for note in origin.notes):
-        err.print(note, soft_wrap=True, markup=False, highlight=False)
-    wanted = {o.needs.prepend_bos for o in origins if o.needs.prepend_bos is not None}
-    if len(wanted) > 1:
-        raise UsageError(
-            "some of these dictionaries read contexts that begin with a BOS token, and some don't: "
-            "harvest them apart"
-        )
-    return specs, wanted.pop() if wanted else None
-
-
-def parse_shard(text: str) -> Shard:
-    """A shard such as 3/8.
-
-    Raises:
-        UsageError: it is none.
-    """
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
-        raise UsageError(f"--shard {text!r} can't be read: write 0/8 to 7/8 for eight shards")
-    return Shard(int(number), int(of))
-
-
 def run_harvest(space: Workspace, subject: str, corpus: str, spec: HarvestSpec) -> tuple[Manifest, bool]:
     """Harvest one site with a progress bar."""
     return run_harvests(space, Source(subject, corpus), [spec], None)[0]
@@ -182,6 +140,7 @@ def run_harvests(
 
         text = open_corpus(source.corpus)
         model = open_subject(source.subject, source.device, source.dtype, bos)
+        say_other_sites(specs, model.site)
         return harvest_all(model, text, specs, space.evidence, on_progress)
 
 
@@ -202,6 +161,7 @@ def run_shard(
 
         text = open_corpus(source.corpus)
         model = open_subject(source.subject, source.device, source.dtype, bos)
+        say_other_sites(specs, model.site)
         found = harvest_shard(model, text, specs, space.evidence, shard, on_progress)
     if json:
         facts = [{"shard": str(folder), "made_now": made} for folder, made in found]
