@@ -72,14 +72,14 @@ def label(space: Workspace, harvest: str, **given: Any) -> tuple[list[dict[str, 
     return rows, report.progress.done / seconds
 
 
-def neurons(space: Workspace, n_features: int, shuffle: bool) -> str:
-    """Harvest the neurons; the harvest's name."""
+def neurons(space: Workspace, n_features: int, shuffle: bool, tokens: int | None = None) -> str:
+    """Harvest the neurons, over all text or so many tokens of it; the harvest's name."""
     from exegete.subjects.corpora import open_corpus
     from exegete.subjects.harvest import harvest
     from exegete.subjects.huggingface import open_subject
     from exegete.subjects.spec import HarvestSpec
 
-    spec = HarvestSpec(SITE, tuple(range(n_features)), shuffle=shuffle)
+    spec = HarvestSpec(SITE, tuple(range(n_features)), tokens=tokens, shuffle=shuffle)
     subject = open_subject("all-MiniLM-L6-v2")
     manifest, _ = harvest(subject, open_corpus("stdlib-docs"), spec, space.evidence)
     return manifest.name
@@ -114,9 +114,9 @@ def against_lookup(space: Workspace, n_features: int) -> dict[str, Any]:
     }
 
 
-def shuffled(space: Workspace, n_features: int) -> dict[str, Any]:
-    """Part 2."""
-    rows, _ = label(space, neurons(space, n_features, shuffle=True))
+def shuffled(space: Workspace, n_features: int, tokens: int | None = None) -> dict[str, Any]:
+    """Part 2, over all text or so many tokens of it."""
+    rows, _ = label(space, neurons(space, n_features, shuffle=True, tokens=tokens))
     return {
         "features": len(rows),
         "accepted": sum(row["status"] == "accepted" for row in rows),

@@ -21,6 +21,7 @@ settings.load_profile("exegete")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # on a machine with a GPU, too, tests compare float32 on the CPU
 os.environ["LANGSMITH_TRACING"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # the models are small, and threads that wait for each other spin
 
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
@@ -72,6 +73,12 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees, or prints, the keys of whoever runs it."""
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left with a long one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from exegete import explainers, llm, scorers, simulators
 from exegete.datastore.importing import ImportSpec, import_parquet
+from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.llm import names
 from tests.agent import planted
@@ -35,6 +36,25 @@ def _entry_points_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (explainers, llm, names, scorers, simulators):
             patch.setattr(module, "entry_points", once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="package")  # no longer: how a file is made is tested elsewhere
+def _labels_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new labels file is a copy of one that was made: its tables and views take longer than a small job."""
+    path = tmp_path_factory.mktemp("made") / "labels.duckdb"
+    Store(path)
+    made, migrate = path.read_bytes(), Store._migrate
+
+    def copy_or_migrate(self: Store) -> None:
+        try:
+            with self.path.open("xb") as file:
+                file.write(made)
+        except OSError:  # it is there already, or can't be
+            migrate(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_migrate", copy_or_migrate)
         yield
 
 

@@ -162,10 +162,10 @@ def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
     return store_at(workspace.labels).read(sql)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def store_at(path: Path) -> Store:
-    """A labels file, its schema looked at once."""
-    return Store(path)
+    """A labels file, its schema looked at once; DuckDB, whose start takes longer than a read, stays up."""
+    return Store(path, often=True)
 
 
 def statuses(workspace: Workspace) -> Counter[str]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from exegete.agent.job import Job
 from exegete.agent.spec import JobSpec
 from exegete.datastore.importing import ImportSpec, import_parquet
-from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.review.keys import Key
 from exegete.review.record import Act, record
 from tests.agent import planted
+from tests.agent.harness import store_at
 from tests.review.labelled import row_of
 from tests.review.test_app_cards import HOSTILE
 
@@ -89,7 +89,7 @@ def hostile_workspace(root: Path) -> Workspace:
 
 def events(space: Workspace, since: int = 0) -> list[dict[str, Any]]:
     """The view `reviews`, oldest first, but for the first `since` rows."""
-    return Store(space.labels).read("SELECT * FROM reviews ORDER BY reviewed_at, event")[since:]
+    return store_at(space.labels).read("SELECT * FROM reviews ORDER BY reviewed_at, event")[since:]
 
 
 def feature_of(page: Page) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.review.keys import Key
+from tests.agent.harness import store_at
 
 BEGUN = datetime(2026, 3, 1)
 SCORER = "simulation@1(fake@1)"
@@ -96,5 +97,5 @@ def workspace_of(
 
 def row_of(workspace: Workspace, index: int) -> dict[str, Any]:
     """A feature's row of the view `labels`."""
-    (row,) = Store(workspace.labels).read("SELECT * FROM labels WHERE feature_index = ?", [index])
+    (row,) = store_at(workspace.labels).read("SELECT * FROM labels WHERE feature_index = ?", [index])
     return row

@@ -11,9 +11,9 @@ from typing import Any
 from httpx import Response
 from starlette.testclient import TestClient
 
-from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.review.app import create_app
+from tests.agent.harness import store_at
 
 HERE = "http://127.0.0.1:8765"
 _VOID = {"meta", "link", "input", "br", "rect", "line", "img"}
@@ -146,4 +146,4 @@ def visiting(workspace: Workspace, reviewer: str = "ann", *, blind: bool = False
 
 def rows(workspace: Workspace, sql: str, *known: Any) -> list[dict[str, Any]]:
     """What the labels file says."""
-    return Store(workspace.labels).read(sql, known)
+    return store_at(workspace.labels).read(sql, known)
