@@ -29,7 +29,7 @@ class Finding:
 
 
 def check_workspace(root: Path) -> list[Finding]:
-    """Check a workspace's marker, evidence files, labels file, journal and decisions.
+    """Check a workspace's marker, evidence files, labels file, journal, decisions and measurements.
 
     Args:
         root: the workspace folder.
@@ -49,6 +49,8 @@ def check_workspace(root: Path) -> list[Finding]:
         findings.append(_try("labels", lambda: _labels(workspace.labels)))
     findings.append(_try("journal", lambda: _journal(workspace.journal)))
     findings.append(_try("decisions", lambda: _decisions(events_folder(workspace.labels))))
+    if workspace.measurements.exists():
+        findings.append(_try("measurements", lambda: _measurements(workspace.measurements)))
     running = workspace.running_job()
     findings.append(Finding("job", True, f"process {running} is running" if running else "none is running"))
     return findings
@@ -98,6 +100,21 @@ def _decisions(folder: Path) -> Finding:
     if damaged:
         found += f"; {damaged:,} damaged lines: what they said is in labels.duckdb alone, keep a copy of it"
     return Finding("decisions", not damaged, found)
+
+
+def _measurements(folder: Path) -> Finding:
+    whole = damaged = 0
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb") as lines:
+            for line in lines:
+                if intact(line):
+                    whole += 1
+                elif line.endswith(b"\n"):  # one without its end is being written, or was not finished
+                    damaged += 1
+    found = f"{whole:,} sets of texts measured"
+    if damaged:
+        found += f"; {damaged:,} damaged lines, whose texts are run again if needed"
+    return Finding("measurements", not damaged, found)
 
 
 def _lines(folder: Path, *beginnings: bytes) -> tuple[Counter[bytes], int]:

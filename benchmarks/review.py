@@ -5,7 +5,9 @@
 Two workspaces: one with evidence for every feature, one with labels alone. In each, another process writes
 a batch of finished features once a second, as a job does. Cards are asked for through the whole application
 but the socket, in two ways: one after the other in the queue's order, with a pause in which the next ones are
-made as they are while a person reads; and any cards of the workspace, which no page was prepared for.
+made as they are while a person reads; and any cards of the workspace, which no page was prepared for, after
+pauses of any length up to that one, so that some come in the middle of what is made ahead. The CPU time of
+the server a card, all its threads' and what they make ahead, is the steadier figure on a busy machine.
 """
 
 from __future__ import annotations
@@ -125,17 +127,20 @@ def cards(space: Workspace, n_features: int, n_cards: int) -> dict[str, float]:
     """Milliseconds a card, and bytes."""
     (harvest,) = (row["harvest"] for row in Store(space.labels).read("SELECT harvest FROM store.harvests"))
     rng = np.random.default_rng(1)
+    pauses = rng.uniform(0, PAUSE_S, n_cards)
     with TestClient(create_app(space, reviewer="bench"), base_url="http://127.0.0.1") as client:
         began = time.perf_counter()
         client.get("/").raise_for_status()
         queue_s = time.perf_counter() - began
         client.get(f"/card/{harvest}/0+").raise_for_status()
         time.sleep(5)  # neighbours are worked out once
-        weight, at_once = 0, []
-        for index in rng.choice(n_features, n_cards, replace=False).tolist():
+        weight, at_once, cpu = 0, [], time.process_time()
+        for index, pause in zip(rng.choice(n_features, n_cards, replace=False).tolist(), pauses, strict=True):
+            time.sleep(pause)
             seconds, page = _timed(client, f"/card/{harvest}/{index}+")
             at_once.append(seconds)
             weight = max(weight, len(page.encode()))
+        cpu = (time.process_time() - cpu) / n_cards
         address, in_turn = f"/card/{harvest}/0+", []
         for _ in range(n_cards):
             seconds, page = _timed(client, address)
@@ -147,6 +152,7 @@ def cards(space: Workspace, n_features: int, n_cards: int) -> dict[str, float]:
         "first queue, ms": 1000 * queue_s,
         **_percentiles("in turn", in_turn[1:]),
         **_percentiles("any", at_once),
+        "any, CPU, ms": 1000 * cpu,
         "heaviest card, kB": weight / 1000,
         "style and script, kB": static / 1000,
     }

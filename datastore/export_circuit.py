@@ -1,12 +1,15 @@
 """Features as the JSON files that circuit-tracer's viewer, and Neuronpedia's graphs, read: one a feature.
 
-    OUT/{number}.json     index, layer, examples_quantiles, act_min, act_max, top_logits, bottom_logits, label
+    OUT/{number}.json     index, layer, examples_quantiles, act_min, act_max, activation_frequency, label …
+    OUT/layer_{L}.bin     the same files packed (packed_features.py), which `--features_dir` reads
+    OUT/index.json.gz     where they are in it
 
 The number is Cantor's pairing of layer and feature, by which graphs name their features. Fields are those
-that github.com/decoderesearch/circuit-tracer (frontend/assets/feature_examples) reads, and the schema of
-github.com/hijohnnylin/neuronpedia (app/api/graph/feature-details-schema.json) knows; `label`, `status` and
-the score with its interval are ours, and passed over by both. `top_logits` and `bottom_logits` are there
-where the logit lens was looked at, and left out elsewhere.
+that github.com/decoderesearch/circuit-tracer (frontend/assets/feature_examples, render-act-histogram.js)
+reads, and the schema of github.com/hijohnnylin/neuronpedia (app/api/graph/feature-details-schema.json)
+knows; `label`, `status` and the score with its interval are ours, and passed over by both. `top_logits` and
+`bottom_logits` are there where the logit lens was looked at, and left out elsewhere, and so are `histogram`
+and `quantile_values`, which would have to be of all activations.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from exegete.datastore.export_choice import Choice
 from exegete.datastore.export_passages import Passage, Shown, numbers, shortest
 from exegete.datastore.export_rows import Source, feature_rows, passages_of, refuse_clashes, sources
 from exegete.datastore.frozen import frozen
+from exegete.datastore.packed_features import PackedFeatures, packed_name, write_index
 from exegete.datastore.placed import mark, placed
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
@@ -54,12 +58,17 @@ def export_circuit(
         WorkspaceError: it can't be written, or the workspace can't be read.
     """
     count = 0
+    offsets: dict[int, list[int]] = {}
     with placed(out, overwrite=overwrite) as draft, frozen(store, out.parent) as con:
         found = sources(con, choice)
         refuse_clashes([(_name(source), source) for source in found])
         draft.mkdir()
         for source in found:
-            with passages_of(space, con, source) as passages:
+            with (
+                passages_of(space, con, source) as passages,
+                (draft / packed_name(source.layer or 0)).open("wb") as file,
+            ):
+                packed = PackedFeatures(file)
                 for rows in feature_rows(con, choice, source):
                     shown = passages.of([(row["feature_index"], source.polarity) for row in rows])
                     for row in rows:
@@ -67,8 +76,11 @@ def export_circuit(
                         name = f"{cantor(record['layer'], record['index'])}.json"
                         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
                         (draft / name).write_text(f"{text}\n", encoding="utf-8")
+                        packed.add(record["index"], text)
                     count += len(rows)
                     on_progress(count)
+            offsets[source.layer or 0] = packed.offsets
+        write_index(draft, offsets)
         layers = {source.harvest: source.layer for source in found}
         mark(draft, {"export": "circuit-tracer", "exegete": exegete.__version__, "layers": layers})
     return count
@@ -94,6 +106,8 @@ def feature_record(row: dict[str, Any], shown: Shown) -> dict[str, Any]:
         "layer": row["layer"],
         "act_min": 0.0,
         "act_max": shortest(row["maximum"]),
+        # What the viewer finds is shown as a number, null as 0.
+        **({} if row["density"] is None else {"activation_frequency": row["density"]}),
         "examples_quantiles": [
             {"quantile_name": name, "examples": [_example(p) for p in passages]}
             for name, passages in quantiles

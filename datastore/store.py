@@ -21,6 +21,7 @@ import duckdb
 import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from exegete.datastore.attached import Attached
 from exegete.datastore.database import connect
 from exegete.errors import WorkspaceBusy, WorkspaceDamaged, WorkspaceError
 
@@ -32,6 +33,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 _NO_ROOM = re.compile("No space left|quota exceeded|File too large|Read-only file system")
+_IN_USE = re.compile("Could not set lock on file|Unique file handle conflict")
 _NO_ACCESS = re.compile("Permission denied|Too many open files|No such file")
 
 _OF_THE_FILE = (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException)
@@ -48,12 +50,13 @@ class _Locked(Exception):
 class Store:
     """Short transactions on one labels file."""
 
-    def __init__(self, path: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, path: Path, patience_s: float = PATIENCE_S, *, often: bool = False) -> None:
         """Open or make a labels file, and bring it to this version's schema.
 
         Args:
             path: `labels.duckdb`.
             patience_s: how long to wait for a lock.
+            often: keep DuckDB up between reads, though not the file open, until `close`.
 
         Raises:
             WorkspaceBusy: another process holds it.
@@ -62,7 +65,15 @@ class Store:
         """
         self.path, self._patience_s = path, patience_s
         self._mutex = _MUTEXES[path.resolve()]
+        self._attached = Attached() if often else None
         self._migrate()
+
+    def close(self) -> None:
+        """Let go of what is kept between reads; reads that come still open the file for themselves."""
+        with self._mutex:
+            if self._attached is not None:
+                self._attached.close()
+            self._attached = None
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query, as dicts.
@@ -168,11 +179,12 @@ class Store:
 
     @contextmanager
     def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        attached = self._attached if read_only else None
         try:
-            con = connect(self.path, read_only=read_only)
+            con = attached.open(self.path) if attached else connect(self.path, read_only=read_only)
         except duckdb.Error as error:
             # The path is part of the message, so that "lock" alone would say nothing.
-            if "Could not set lock on file" in str(error) or isinstance(error, duckdb.ConnectionException):
+            if isinstance(error, duckdb.ConnectionException) or _IN_USE.search(str(error)):
                 raise _Locked(str(error)) from error
             raise _unusable(self.path, error) from error
         try:
@@ -180,6 +192,8 @@ class Store:
         finally:
             try:
                 con.close()
+                if attached:
+                    attached.detach()
             except duckdb.Error as error:  # a failed checkpoint; committed rows are in the WAL
                 raise _unusable(self.path, error) from error
 
@@ -214,7 +228,7 @@ def insert_rows(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
 
 def _holder(text: str) -> str:
     found = re.search(r"held in (.+?) \(PID (\d+)\)", text)
-    if "different configuration" in text:
+    if "different configuration" in text or "Unique file handle conflict" in text:
         return "another part of this process"
     return f"process {found[2]} ({Path(found[1]).name})" if found else "another process"
 

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError, UsageError, WorkspaceBusy
 from exegete.review.pages import actions, calibration, views
+from exegete.review.pages.pauses import Counting
 from exegete.review.pages.render import message
 from exegete.review.pages.room import Room
 from exegete.review.web_safety import protect
@@ -66,6 +67,7 @@ def create_app(
     app.add_exception_handler(ExegeteError, _failed)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _unread)
+    app.add_middleware(Counting, pauses=room.pauses)
     protect(app, host_names=host_names, token=token)
     return app
 

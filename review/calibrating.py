@@ -161,7 +161,7 @@ def threshold_for(cards: Audited, rate: float = RATE) -> Threshold:
     low, right = cards.low[use], cards.right[use]
     n = len(low)
     if n < LEAST:
-        why = f"{n} random cards can be used: a threshold needs {LEAST}"
+        why = f"a threshold needs {LEAST} random cards that count, and {n} do"
         return Threshold(rate, None, None, None, n, 0, 0, why)
     value = _least(low, right, rate)
     rng = np.random.default_rng(SEED)

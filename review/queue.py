@@ -122,6 +122,24 @@ def queue(
     return store.reading(work)
 
 
+def counts(store: Store, reviewer: str | None) -> dict[str, int]:
+    """How many cards each queue holds, by its name; cards that were skipped are counted too.
+
+    Raises:
+        WorkspaceBusy: a writer holds the labels file for too long.
+    """
+
+    def work(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        _prepare(con, None, reviewer)
+        known = {name: getattr(Filters(), name) for name in Filters.__slots__}
+        cursor = con.execute(_COUNTED.format(wanted="0", join=""), known)
+        names = [column[0] for column in cursor.description or ()]
+        (row,) = cursor.fetchall()
+        return dict(zip(names, row, strict=True))
+
+    return store.reading(work)
+
+
 def stamp(store: Store) -> tuple[int, int]:
     """What changes with the labels file: a queue is as it was while this is.
 
@@ -161,11 +179,7 @@ _SHOWN = (
     *("reasons", "twins", "tests", "tests_held", "why"),
 )
 
-_FOUND = f"""
-CREATE TEMP TABLE cards AS
-SELECT {", ".join(f"l.{name}" for name in _SHOWN)}, {WORTH} AS worth, l.place, l.second_place, l.wanted,
-    k.made_at AS skipped, {_AUDIT} AS audit, {_AGAIN} AS second
-FROM (
+_PLACED = f"""(
     SELECT l.*, {{wanted}} AS wanted,
         {PLACE.format(salt="s.salt", name="place")},
         {PLACE.format(salt="s.second_salt", name="second_place")}
@@ -176,7 +190,18 @@ FROM (
       AND ($status IS NULL OR l.status = $status) AND ($run IS NULL OR l.run = $run)
       AND ($reason IS NULL OR list_contains(l.reasons, $reason))
 ) l
-JOIN slices s ON s.run = l.run
+JOIN slices s ON s.run = l.run"""
+"""Labels with their runs' slices, narrowed by what was asked for."""
+
+_COUNTED = f"""
+SELECT {", ".join(f'count(*) FILTER ("{which}") AS "{which}"' for which in _WHERE)}
+FROM (SELECT {", ".join(f'{where} AS "{which}"' for which, where in _WHERE.items())} FROM {_PLACED})"""
+
+_FOUND = f"""
+CREATE TEMP TABLE cards AS
+SELECT {", ".join(f"l.{name}" for name in _SHOWN)}, {WORTH} AS worth, l.place, l.second_place, l.wanted,
+    k.made_at AS skipped, {_AUDIT} AS audit, {_AGAIN} AS second
+FROM {_PLACED}
 LEFT JOIN skipped k
     ON k.harvest = l.harvest AND k.feature_index = l.feature_index AND k.polarity = l.polarity
     AND k.label_before IS NOT DISTINCT FROM l.label

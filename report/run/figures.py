@@ -128,7 +128,7 @@ def times(rows: Sequence[Row]) -> dict[str, Any]:
         "x": [(row["bin"] + 0.5) * part / unit for row in rows],
         "y": [row["features"] for row in rows],
         "width": part / unit,
-        "marker": {"color": BLUE},
+        "marker": {"color": BLUE, "opacity": 0.5},
     }
     faulty = [row for row in rows if row["faults"]]
     marks = {

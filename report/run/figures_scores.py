@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import ceil, floor, log10
 from typing import Any
 
 from exegete.report.run.coverage import Coverage
@@ -91,8 +92,10 @@ def densities(points: Sequence[Row], quarters: Sequence[Row], threshold: float) 
         height=380,
         xaxis={
             "type": "log",
+            "dtick": 1,
+            "range": _powers([x for trace in traces for x in trace["x"]]),
             "exponentformat": "power",
-            "title": {"text": "share of tokens on which the feature fires"},
+            "title": {"text": "share of tokens it fires on"},
         },
         yaxis={"title": {"text": "score"}},
         shapes=[line(x0=0, x1=1, xref="paper", y0=threshold, y1=threshold)],
@@ -135,6 +138,12 @@ def widths(rows: Sequence[Row]) -> dict[str, Any]:
 def q_values(rows: Sequence[Row]) -> dict[str, Any]:
     """How q-values are spread, 0 to 1."""
     return histogram(rows, Q_BIN, "q-value", range=[0, 1])
+
+
+def _powers(values: Sequence[float]) -> list[float]:
+    """Exponents of the powers of ten around some values, with a little room: a power a tick, two at least."""
+    exponents = [log10(value) for value in values if value > 0] or [0.0]
+    return [floor(min(exponents)) - 0.05, max(floor(min(exponents)) + 1, ceil(max(exponents))) + 0.05]
 
 
 def _side(row: Row) -> str:

@@ -127,18 +127,21 @@ def _verdicts(facts: Facts) -> list[str]:
         )
     if rejected := counts.get("rejected", 0):
         found.append(
-            f"{plural(rejected, 'label')} ({percent_of(rejected, facts.attempted)} of the attempted) were "
-            f"put to the test and stay below {score(facts.chosen.threshold)}: for these features this "
-            "explainer found no words that predict them."
+            f"Put to the test, {plural(rejected, 'label')} ({percent_of(rejected, facts.attempted)} of the "
+            f"attempted) stayed below {score(facts.chosen.threshold)}: this explainer found no words that "
+            f"predict {'this feature' if rejected == 1 else 'these features'}."
         )
     silent = counts.get("unscorable", 0) + counts.get("dead", 0)
     if silent:
         found.append(
-            f"{plural(silent, 'feature')} could not be scored or never fired: nothing is known of them, "
-            "which is not the same as a low score."
+            f"{plural(silent, 'feature')} could not be scored or never fired: nothing is known of "
+            f"{'it' if silent == 1 else 'them'}, which is not the same as a low score."
         )
     if failed := counts.get("failed", 0):
-        found.append(f"{plural(failed, 'feature')} failed, and are tried again when the run is gone on with.")
+        found.append(
+            f"{plural(failed, 'feature')} failed, and {'is' if failed == 1 else 'are'} tried again when the "
+            "run is gone on with."
+        )
     return found
 
 
@@ -147,8 +150,8 @@ def _chance(facts: Facts) -> list[str]:
     qs = facts.one("qs")
     if by_luck := qs["with_q"] - qs["to_05"]:
         found.append(
-            f"{plural(by_luck, 'label')} of {qs['with_q']:,} are not told from predictions dealt at random "
-            "(q above .05)."
+            f"{by_luck:,} of {plural(qs['with_q'], 'label')} {'is' if by_luck == 1 else 'are'} not told from "
+            "predictions dealt at random (q above .05)."
         )
     for row in facts.tables["nulls"]:
         if row["scorer"] != facts.primary or not row["compared"]:
@@ -222,24 +225,21 @@ def _judged(facts: Facts) -> list[str]:
     for row in facts.tables["judges"]:
         if row["independence"] == "same model":
             found.append(
-                f"{plural(row['labels'], 'label')} were judged by the model that wrote them: their scores "
-                "flatter."
+                f"The model that wrote them judged {plural(row['labels'], 'label')}: such scores flatter."
             )
         elif row["independence"] == "same family":
-            found.append(
-                f"{plural(row['labels'], 'label')} were judged by a model of the family that wrote them."
-            )
+            found.append(f"A model of the family that wrote them judged {plural(row['labels'], 'label')}.")
     twins = facts.one("twins")
     if twins["features"]:
         found.append(
-            f"{plural(twins['features'], 'accepted label')} say the same as another feature's: they do not "
-            "tell these features apart."
+            f"Of {plural(twins['features'], 'feature')} with an accepted label another feature has the same "
+            "one: it does not tell them apart."
         )
     again = facts.one("looks")["again"]
     if again:
         found.append(
-            f"Of {plural(again, 'feature')} the report split was looked at before: their scores are no "
-            "longer on fresh text."
+            f"Of {plural(again, 'feature')} the report split was looked at before: such scores are no longer "
+            "on fresh text."
         )
     lost = [r for r in facts.tables["missing"] if r["missing"] and r["scorer"] == facts.primary]
     found += [

@@ -110,8 +110,10 @@ def dollars(value: float | None) -> Number:
 
 
 def significant(value: float | None) -> Number:
-    """A quantity of any size, in three significant digits."""
-    return NONE if value is None else Number(f"{value:.3g}")
+    """A quantity of any size, in three significant digits, whole from a thousand on."""
+    if value is None:
+        return NONE
+    return Number(f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}")
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from exegete.errors import UsageError
 from exegete.explainers.hygiene import clean, why_refused
 from exegete.review.keys import Key, key_of
 from exegete.review.pages.addresses import card_address, key_in, queue_address, wanted_in
+from exegete.review.pages.blind import written_first
 from exegete.review.pages.orders import Wanted
 from exegete.review.pages.room import Room
 from exegete.review.pages.texts import visible
@@ -179,7 +180,7 @@ def _act(room: Room, key: Key, wanted: Wanted, kind: Kind, fields: Mapping[str, 
         comment=fields.get("comment") or None if kind == "comment" else None,
         seconds=_seconds(fields.get("seconds", "")),
         audit=room.is_audit(wanted, key, run),
-        blind_text=room.blind_text(key),
+        blind_text=written_first(room, card) if card else None,
     )
 
 
@@ -209,12 +210,11 @@ def _tell(room: Room, done: Done, what: str) -> None:
     """Remember what happened for the next page, and forget the card as it was."""
     key = key_of(done.row)
     room.forget(key)
-    label = done.row["label"]
-    short = (
-        visible(label if label is None or len(label) <= _SHORT else label[:_SHORT] + " …")
-        if label
-        else "no label"
-    )
+    if room.blind:  # a card that is hidden can be skipped and flagged
+        room.say(done.event, f"Feature {key} {what}")
+        return
+    label = done.row["label"] or "no label"
+    short = visible(label if len(label) <= _SHORT else label[:_SHORT] + " …")
     room.say(done.event, f"Feature {key} {what}: {short} ({done.row['status']})")
 
 

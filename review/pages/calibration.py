@@ -37,6 +37,7 @@ def calibration_page(request: Request) -> Response:
         runs=runs,
         run=run,
         bands=[(band, _places(band)) for band in accept_rates(cards)],
+        maps=room.store.read(_MAPS, [run]),
         found=found,
         threshold=threshold,
         change=None if threshold is None else preview(room.store, run, threshold),
@@ -54,6 +55,7 @@ def apply(request: Request, fields: Annotated[dict[str, str], Depends(form_field
     return RedirectResponse(with_query("/calibration", run=run, threshold=f"{threshold:g}", applied="1"), 303)
 
 
+_MAPS = "SELECT source, n, n_right, ece_raw, ece FROM calibrations WHERE run = ? AND used"
 _RUNS = "SELECT run FROM store.runs WHERE kind = 'job' GROUP BY run ORDER BY max(made_at) DESC"
 
 

@@ -76,7 +76,7 @@ def show(excerpt: Excerpt, maximum: float, simulated: Floats | None = None) -> S
         if size >= WRONG:
             levels = f"true {_level(true[place])}, simulated {simulated[place]:.0f}"
             what = "predicted more than fires" if false_alarm else "fires more than predicted"
-            mistake = f"{what} on “{visible(words[place].strip())}” ({levels})"
+            mistake = f"{what} on “{_named(words[place])}” ({levels})"
         predicted = [float(x) / MAX_LEVEL if x >= PREDICTED else 0.0 for x in simulated]
         marked = heat(marks(words, predicted))
     return Shown(
@@ -96,15 +96,15 @@ def heat(marked: Sequence[Mark]) -> Markup:
 
     Made here and not in a template: a card has some thousand words.
     """
-    return Markup("").join(
-        escape(m.text)
-        if m.level is None
-        else _MARKED.format(m.before, m.level, " peak" if m.peak else "", m.level or "<1", m.text)
-        for m in marked
-    )
+    return Markup("".join(map(_marked, marked)))
 
 
-_MARKED = Markup('{}<i class="w l{}{}" data-l="{}">{}</i>')
+def _marked(m: Mark) -> str:
+    text = escape(m.text)
+    if m.level is None:
+        return text
+    level, peak = m.level or "&lt;1", " peak" if m.peak else ""
+    return f'{escape(m.before)}<i class="w l{m.level}{peak}" data-l="{level}">{text}</i>'
 
 
 def marks(words: Sequence[str], shares: Sequence[float]) -> tuple[Mark, ...]:
@@ -124,7 +124,7 @@ def marks(words: Sequence[str], shares: Sequence[float]) -> tuple[Mark, ...]:
         if silent:
             found.append(Mark("", visible(silent), None))
             silent = ""
-        core = word.lstrip(" ")
+        core = word.lstrip(" ") or word
         found.append(Mark(word[: len(word) - len(core)], visible(core), _level(share), share == top))
     if silent:
         found.append(Mark("", visible(silent), None))
@@ -140,4 +140,9 @@ def _spoken(words: Sequence[str], true: Floats) -> str:
     order = [int(i) for i in np.argsort(-true, kind="stable")[:SPOKEN] if true[i] > 0]
     if not order:
         return "silent"
-    return "fires on " + ", ".join(f"{visible(words[i].strip())} {_level(true[i])}" for i in order)
+    return "fires on " + ", ".join(f"{_named(words[i])} {_level(true[i])}" for i in order)
+
+
+def _named(word: str) -> str:
+    """A word among others; one of spaces alone by a sign."""
+    return visible(word.strip()) or "␣"

@@ -80,37 +80,36 @@ def read_facts(store: Store, key: Key, nearest: Sequence[tuple[IndexKey, float]]
     """
 
     def work(con: duckdb.DuckDBPyConnection) -> Facts | None:
-        asked = [key.index, *(index for (index, _), _ in nearest)]
-        # One question for the feature and its neighbours: planning this view takes longer than answering.
-        known = _rows(
-            con,
-            f"SELECT * FROM labels WHERE harvest = ? AND feature_index IN ({', '.join('?' * len(asked))})",
-            [key.harvest, *asked],
-        )
+        labels = _rows(con, _LABELS, _where(key))
+        asked = [key.harvest, *{key.index, *(index for (index, _), _ in nearest)}]
+        among = f"harvest = ? AND feature_index IN ({', '.join('?' * (len(asked) - 1))})"
+        sql = f"SELECT DISTINCT feature_index, polarity FROM store.reviews WHERE {among}"
+        by_people = {(row["feature_index"], row["polarity"]) for row in _rows(con, sql, asked)}
+        # What nobody touched is as runs said: that takes half the time, and is most of what is looked at.
+        touched = by_people or any(label["author"] == "person" for label in labels)
+        known = _rows(con, f"SELECT * FROM {'labels' if touched else 'store.said'} WHERE {among}", asked)
         rows = {(row["feature_index"], row["polarity"]): row for row in known}
-        row = rows.get((key.index, key.polarity))
-        return None if row is None else _facts(con, key, row, _neighbours(rows, nearest))
+        of_key = (key.index, key.polarity)
+        if of_key not in rows:
+            return None
+        events = _rows(con, _EVENTS, _where(key)) if of_key in by_people else []
+        return _facts(con, key, rows[of_key], labels, events, _neighbours(rows, nearest))
 
     return store.reading(work)
 
 
-def _facts(con: duckdb.DuckDBPyConnection, key: Key, row: Row, neighbours: tuple[Row, ...]) -> Facts:
+def _facts(
+    con: duckdb.DuckDBPyConnection,
+    key: Key,
+    row: Row,
+    labels: Sequence[Row],
+    events: Sequence[Row],
+    neighbours: tuple[Row, ...],
+) -> Facts:
     where = _where(key)
-    labels = _rows(
-        con,
-        f"SELECT label_id, text, author, round, run, side, made_at FROM store.labels WHERE {_OF_FEATURE} "
-        "AND side IS DISTINCT FROM 'output' ORDER BY made_at, round",
-        where,
-    )
     ids = sorted({label["label_id"] for label in labels})
     scores = (
         _rows(con, "SELECT * FROM store.scores WHERE label_id IN (SELECT unnest(?))", [ids]) if ids else []
-    )
-    events = _rows(
-        con,
-        "SELECT decision, text, label_before, reviewer, reason, comment, seconds, stands, event, target, "
-        f"reviewed_at FROM reviews WHERE {_OF_FEATURE} ORDER BY reviewed_at DESC",
-        where,
     )
     runs = _rows(con, _RUN, [row["run"]])
     by_text = {label["text"]: label["label_id"] for label in labels}
@@ -134,6 +133,15 @@ def _facts(con: duckdb.DuckDBPyConnection, key: Key, row: Row, neighbours: tuple
     )
 
 
+_LABELS = f"""
+SELECT label_id, text, author, round, run, side, made_at FROM store.labels
+WHERE {_OF_FEATURE} AND side IS DISTINCT FROM 'output' ORDER BY made_at, round
+"""
+_EVENTS = f"""
+SELECT decision, text, label_before, reviewer, reason, comment, seconds, stands, event, target, blind_text,
+    reviewed_at
+FROM reviews WHERE {_OF_FEATURE} ORDER BY reviewed_at DESC
+"""
 _FAILED_FIRST = "verdict != 'failed', verdict = 'not run', round DESC, number"
 _RUN = """
 SELECT parameters,

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from exegete.review.desk import LEASE_S, Desk
 from exegete.review.keys import Key
 from exegete.review.pages.facts import Facts, read_facts
 from exegete.review.pages.orders import Orders, Wanted
+from exegete.review.pages.pauses import Pauses
 from exegete.review.pages.shelf import Examples, Shelf
 from exegete.review.pages.simulated import Simulations
 from exegete.review.queue import Item
@@ -62,16 +63,22 @@ class Room:
         self.workspace, self.reviewer, self.blind = workspace, reviewer, blind
         # A draft of its own beside the one of an edit; no name has a control character in it.
         self._blind_reviewer = f"{reviewer}\x00blind"
-        self.store = Store(workspace.labels, PATIENCE_S)
+        self.store = Store(workspace.labels, PATIENCE_S, often=True)
         self.desk = Desk(workspace)
-        self.orders = Orders(self.store, reviewer, self.saved_queue)
+        self.pauses = Pauses()
+        self.orders = Orders(self.store, reviewer, self.saved_queue, self.pauses)
         self._simulations = Simulations(workspace.journal)
         self._shelf = Shelf(workspace, self._simulations)
         self._made: OrderedDict[Key, tuple[float, Card]] = OrderedDict()
         self._said: OrderedDict[str, str] = OrderedDict()
         self._warm: set[str] = set()
+        self._coming: list[Key] = []
+        """Cards to be made ahead, the nearest first."""
+        self._is_going = False
+        """Whether somebody makes them."""
         self._mutex = threading.Lock()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="cards")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="evidence")
         self._background.submit(self._quietly, self._simulations.prepare)
 
     def begin(self) -> None:
@@ -79,14 +86,18 @@ class Room:
 
         def work() -> None:
             self.ahead(self.orders.of(Wanted())[:AHEAD])
+            self.orders.counts()
 
         self._background.submit(self._quietly, work)
 
     def close(self) -> None:
         """Let go of everything."""
+        self.pauses.close()
         self._background.shutdown(wait=True, cancel_futures=True)
+        self._reading.shutdown(wait=True, cancel_futures=True)
         self._shelf.close()
         self._simulations.close()
+        self.store.close()
 
     def card(self, key: Key) -> Card | None:
         """A feature's card; None where the feature has no result.
@@ -94,18 +105,31 @@ class Room:
         Raises:
             WorkspaceBusy: a writer holds the labels file for too long.
         """
-        with self._mutex:
-            at, card = self._made.get(key, (0.0, None))
-        good = card is not None and time.monotonic() - at < _GOOD_S
-        if good and card is not None and (card.knows_neighbours or self._shelf.nearest(key) is None):
-            return card
-        return self._make(key)
+        return self._known(key) or self._make(key)
 
     def ahead(self, items: Iterable[Item]) -> None:
-        """Make some cards while nobody waits."""
-        for item in items:
-            self._warm_up(item.key.harvest)
-            self._background.submit(self._quietly, self.card, item.key)
+        """Make some cards while nobody waits, instead of those that were to be made before."""
+        coming = [item.key for item in items]
+        for harvest in {key.harvest for key in coming}:
+            self._warm_up(harvest)
+        with self._mutex:
+            self._coming = coming
+            begin = bool(coming) and not self._is_going
+            self._is_going |= begin
+        if begin:
+            self._background.submit(self._go_ahead)
+
+    def _go_ahead(self) -> None:
+        """Make the cards that are to come, each step of them in a pause."""
+        while True:
+            going_on = self.pauses.wait()
+            with self._mutex:
+                self._is_going = going_on and bool(self._coming)
+                if not self._is_going:
+                    return
+                key = self._coming.pop(0)
+            if self._known(key) is None:
+                self._quietly(self._make, key, self.pauses.wait)
 
     def forget(self, key: Key) -> None:
         """What was made of a card is no longer so."""
@@ -173,12 +197,24 @@ class Room:
         """The query of a saved queue."""
         return self.desk.queues().get(name)
 
-    def _make(self, key: Key) -> Card | None:
+    def _known(self, key: Key) -> Card | None:
+        """A card that was made and is good still."""
+        with self._mutex:
+            at, card = self._made.get(key, (0.0, None))
+        if card is None or time.monotonic() - at >= _GOOD_S:
+            return None
+        return card if card.knows_neighbours or self._shelf.nearest(key) is None else None
+
+    def _make(self, key: Key, between: Callable[[], object] = lambda: None) -> Card | None:
+        """Make a card; what is given is called between its parts."""
         self._warm_up(key.harvest)
         nearest = self._shelf.nearest(key)
+        # The two files are read at once: most of both is DuckDB's, which lets other threads go on.
+        self._reading.submit(self._quietly, self._shelf.read, key)
         facts = read_facts(self.store, key, nearest or ())
         if facts is None:
             return None
+        between()
         card = Card(key, facts, self._shelf.examples(facts.row, facts.parameters), nearest is not None)
         with self._mutex:
             self._made[key] = (time.monotonic(), card)

@@ -35,6 +35,8 @@ REFINE = Plan(top=5, per_decile=2, quiet=10, hard=5)
 MISTAKES = 12
 """Worst excerpts of the refine split on a card."""
 NEIGHBOURS = 8
+LIKE = 0.01
+"""Smallest cosine of a neighbour on a card: below, two features share a word or two by chance."""
 _KEPT = 256
 """Cards whose excerpts are remembered: some 100 kB each."""
 
@@ -105,12 +107,23 @@ class Shelf:
         if book.neighbours is None:
             book.find_neighbours()
 
+    def read(self, key: Key) -> None:
+        """Read what `examples` will show most of, which the file then remembers.
+
+        Raises:
+            ExegeteError: it is not there, or can't be read.
+        """
+        book = self._book(key.harvest)
+        with book.mutex:
+            book.reader.explain(book.file.feature(key.index, key.polarity), EXPLAIN)
+
     def nearest(self, key: Key) -> list[tuple[IndexKey, float]] | None:
         """A feature's nearest neighbours with their cosines; None while nobody knows."""
         book = self._books.get(key.harvest)
         if book is None or book.neighbours is None:
             return None
-        return book.neighbours.nearest((key.index, key.polarity), NEIGHBOURS)
+        nearest = book.neighbours.nearest((key.index, key.polarity), NEIGHBOURS)
+        return [one for one in nearest if one[1] >= LIKE]
 
     def examples(self, row: Mapping[str, Any], parameters: Mapping[str, Any] | None) -> Examples | str:
         """Excerpts of a feature beside what its label predicts.

@@ -11,6 +11,7 @@ from exegete.datastore.hashing import digest64
 from exegete.datastore.records import Status
 from exegete.review.keys import Key
 from exegete.review.pages.addresses import card_address, card_path, key_in, queue_address, wanted_in
+from exegete.review.pages.blind import is_hidden, written_first
 from exegete.review.pages.orders import Wanted
 from exegete.review.pages.render import message, page
 from exegete.review.pages.room import AHEAD, Card, Room
@@ -56,6 +57,7 @@ def queue_page(request: Request) -> Response:
         wanted=wanted,
         queues={name: queue_address(Wanted(name)) for name in QUEUES},
         titles=QUEUES,
+        counts=room.orders.counts(),
         saved={name: queue_address(Wanted(saved=name)) for name in room.desk.queues()},
         statuses=get_args(Status),
         reasons=tuple(SENTENCES),
@@ -89,8 +91,6 @@ def show_card(request: Request, key: Key, wanted: Wanted, problem: str = "", sta
         return message(request, 404, "There is no such card", words)
     after, before = room.orders.beside(wanted, key, 1), room.orders.beside(wanted, key, -1)
     room.ahead(after[:AHEAD])
-    blind_text = room.blind_text(key)
-    hidden = room.blind and card.facts.row["label"] is not None and blind_text is None
     query = request.query_params
     return page(
         request,
@@ -111,10 +111,10 @@ def show_card(request: Request, key: Key, wanted: Wanted, problem: str = "", sta
         scores=score_table(card.facts.scores, card.facts.row, card.facts.parameters, card.facts.threshold),
         holder=room.desk.holder(key, room.reviewer),
         draft=room.desk.draft(key, room.reviewer),
-        hidden=hidden,
+        hidden=is_hidden(room, card),
         second=wanted.which != "disagreements" and _is_second(card, room.reviewer),
         seen=seen_digest(card.facts.row["label"]),
-        blind_text=blind_text,
+        blind_text=written_first(room, card),
         work=work,
         reject_reasons=REASONS,
         said=room.said(query.get("after", "")),

@@ -111,7 +111,7 @@
 
   // Tabs of examples.
   const tabs = [...document.querySelectorAll("[data-tab]")];
-  const choose = (tab, focus) => {
+  const choose = (tab, focus, kept = true) => {
     for (const other of tabs) {
       const chosen = other === tab;
       other.setAttribute("aria-selected", String(chosen));
@@ -119,7 +119,8 @@
       byId(`tab-${other.dataset.tab}`).hidden = !chosen;
     }
     if (focus) tab.focus();
-    try { sessionStorage.setItem("tab", tab.dataset.tab); } catch { /* not kept */ }
+    // Only what a person chose: a card whose mistakes are hidden begins with another tab.
+    if (kept) try { sessionStorage.setItem("tab", tab.dataset.tab); } catch { /* not kept */ }
   };
   const step = (by, focus) => {
     const at = tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true");
@@ -143,7 +144,7 @@
     }
     let last = null;
     try { last = sessionStorage.getItem("tab"); } catch { /* the first, then */ }
-    choose(tabs.find((tab) => tab.dataset.tab === last) ?? tabs[0], false);
+    choose(tabs.find((tab) => tab.dataset.tab === last) ?? tabs[0], false, false);
     byId("b-tabs").addEventListener("click", () => step(1, false));
   }
 

@@ -67,7 +67,8 @@ function plot() {
   place.hidden = false;
   const titles = { xaxis: { title: { text: asText(data.names[ix]) } } };
   titles.yaxis = { title: { text: kind === "histogram" ? "rows" : asText(data.names[iy]) } };
-  const layout = { ...titles, margin: { t: 20, r: 20 }, hovermode: "closest" };
+  const clear = "rgba(0,0,0,0)"; // colours are the page's, by its style sheet
+  const layout = { ...titles, margin: { t: 20, r: 20 }, hovermode: "closest", paper_bgcolor: clear, plot_bgcolor: clear };
   Plotly.newPlot(place, [trace], layout, { displayModeBar: false, responsive: true });
   const left = data.rows.length - rows.length;
   say(`${rows.length} rows plotted` + (left ? `, ${left} without a value left out` : ""));

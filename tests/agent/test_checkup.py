@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from exegete.agent.checkup import check_workspace
+from exegete.datastore.sealed import seal
+from exegete.datastore.workspace import Workspace
 from exegete.llm import Journal
 from exegete.llm.compressed import compress
 from tests.agent.harness import Runner
@@ -67,6 +69,20 @@ def test_damage_is_named(run: Runner) -> None:
     labels = root / "labels.duckdb"
     labels.write_bytes(b"no database at all" * 1000)
     assert {what for what, (ok, _) in found(root).items() if not ok} == {"labels"}
+
+
+def test_measurements(tmp_path: Path) -> None:
+    """Whole lines are counted; one that is still being written is no damage, and a flipped byte is."""
+    space = Workspace.open_or_create(tmp_path)
+    assert "measurements" not in found(tmp_path)
+    space.measurements.mkdir()
+    whole = seal(b'{"index":1,"runs":[]}') + seal(b'{"index":2,"runs":[]}')
+    path = space.measurements / "0.jsonl"
+    path.write_bytes(whole + whole[:10])
+    assert found(tmp_path)["measurements"] == (True, "2 sets of texts measured")
+    path.write_bytes(whole.replace(b"2", b"3", 1))
+    ok, said = found(tmp_path)["measurements"]
+    assert (ok, said[:43]) == (False, "1 sets of texts measured; 1 damaged lines, ")
 
 
 def test_what_is_no_workspace(tmp_path: Path) -> None:

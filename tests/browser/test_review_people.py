@@ -179,6 +179,45 @@ def test_a_draft_outlives_its_server(visit: Visits, space: Workspace) -> None:
         served.end()
 
 
+def test_blind_the_label_comes_after_ones_own(visit: Visits, space: Workspace) -> None:
+    """No answer of the server has it before, and no page; what was written outlives the server."""
+    hidden, read = "label 72", []
+    page = visit("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+
+    def reading(key: str) -> None:
+        with page.expect_navigation() as going:
+            page.keyboard.press(key)
+        read.append(going.value.text())
+
+    before = len(events(space))
+    with Served(space, "finn", "--blind") as served:
+        for address in (f"{served.address}/work", f"{served.address}/?which=all&search=72"):
+            answer = page.goto(address)
+            assert answer is not None
+            read.append(answer.text())
+        with page.expect_response("**/look") as looked:
+            reading("j")
+        read.append(looked.value.text())
+        assert feature_of(page) == 72
+        for key in "aexr1":  # none of which has a button yet
+            page.keyboard.press(key)
+        reading("f")
+        page.wait_for_selector("#said .said")
+        assert not [text for text in (*read, page.content()) if hidden in text]
+        page.focus("#blind-text")
+        page.keyboard.type("what finn saw")
+        press(page, "Control+Enter")
+        assert page.inner_text("#label") == hidden
+        served.kill()
+    with Served(space, "finn", "--blind", port=served.port) as served:
+        page.reload()
+        assert page.inner_text("#yours") == "You wrote: what finn saw"
+        press(page, "a")
+        served.end()
+    found = [(e["decision"], e["blind_text"], e["label_before"]) for e in events(space)[before:]]
+    assert found == [("flag", None, hidden), ("accept", "what finn saw", hidden)]
+
+
 def test_fifty_cards_by_keys_alone(page: Page, tmp_path: Path) -> None:
     """An hour's work, no decided card twice, and each row that it leaves in `reviews`."""
     space = workspace_of(tmp_path / "w", [outcome(i, density=0.0005 + i / 1e6) for i in range(60)])

@@ -81,3 +81,5 @@ def test_everybody_can_use_it(page: Page, address: str) -> None:
     found = Axe().run(page).response["violations"]
     assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    heights = page.evaluate("[...document.querySelectorAll('th')].map((cell) => cell.clientHeight)")
+    assert max(heights) < 45  # each name on one line

@@ -103,6 +103,11 @@ def test_lists(cli: Cli, reviewed: Workspace) -> None:
     place = ("-w", reviewed.root)
     assert cli("review", "list", *place).out == "nothing waits for review\n"
     assert cli("review", "list", "--which", "flagged", *place).out == "the queue is empty\n"
+    record(reviewed, Act(key(7), "edit", "eve", "label <7>", text="a long label " * 20))
+    told = cli("review", "list", "--which", "all", "--search", 7, "--limit", 1, *place).out
+    assert told.count("\n") < 12  # labels are cut, as in the report
+    assert "…" in told
+    cli("review", "undo", "--reviewer", "eve", *place)
     found = json.loads(cli("review", "list", "--which", "all", "--limit", 5, "--json", *place).out)
     assert len(found) == 5
     assert "audit" not in found[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,9 @@ from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 from tests.datastore.labelled import LABELS, write_workspace
 
-# What is read of a file: github.com/decoderesearch/circuit-tracer, frontend/assets/feature_examples; what is
+# What is read of a file: github.com/decoderesearch/circuit-tracer at 4bb8c0e, frontend/assets; what is
 # checked: github.com/hijohnnylin/neuronpedia at ebb8426, app/api/graph/feature-details-schema.json
-READ = {"examples_quantiles", "top_logits", "bottom_logits", "act_min", "act_max"}
+READ = {"examples_quantiles", "top_logits", "bottom_logits", "act_min", "act_max", "activation_frequency"}
 READ_OF_EXAMPLES = {"tokens", "tokens_acts_list", "train_token_ind", "is_repeated_datapoint"}
 REQUIRED = {"index", "examples_quantiles"}
 OURS = {"layer", "label", "status", "score", "low", "high", "chance", "q_value"}
@@ -44,12 +46,19 @@ def test_files(space: Workspace, tmp_path: Path) -> None:
     """A file a feature, with the viewer's fields, types as the schema has them, and ours beside them."""
     out = tmp_path / "features"
     assert export_circuit(space, Store(space.labels), Choice(), out, overwrite=False) == len(LABELS)
-    assert {p.name for p in out.iterdir()} == {MARKER, *(f"{cantor(0, i)}.json" for i in LABELS)}
+    densities = dict(
+        Store(space.labels).reading(
+            lambda con: con.execute("SELECT feature_index, density FROM labels").fetchall()
+        )
+    )
+    packed = {"index.json.gz", "layer_0.bin"}
+    assert {p.name for p in out.iterdir()} == {MARKER, *packed, *(f"{cantor(0, i)}.json" for i in LABELS)}
     for i, (status, label) in LABELS.items():
         record = json.loads((out / f"{cantor(0, i)}.json").read_text(encoding="utf-8"))
         assert REQUIRED <= set(record) <= READ | REQUIRED | OURS
         assert (record["index"], record["layer"], record["label"], record["status"]) == (i, 0, label, status)
         assert (record["act_min"], record["act_max"]) == (0.0, 2.0)
+        assert record["activation_frequency"] == densities[i]
         for quantile in record["examples_quantiles"]:
             assert quantile["quantile_name"]
             for example in quantile["examples"]:
@@ -61,6 +70,25 @@ def test_files(space: Workspace, tmp_path: Path) -> None:
         assert record.get("top_logits") == ([" key", "logit lens"] if i == 1 else None)
         assert ("bottom_logits" in record) == (i == 1)
     assert json.loads((out / f"{cantor(0, 4)}.json").read_text())["examples_quantiles"] == []
+
+
+def test_the_packed_form(space: Workspace, tmp_path: Path) -> None:
+    """The viewer's own way from a number to its bytes finds the feature's file, and no other."""
+    out = tmp_path / "features"
+    export_circuit(space, Store(space.labels), Choice(statuses=("accepted",)), out, overwrite=False)
+    layers = json.loads(zlib.decompress((out / "index.json.gz").read_bytes(), wbits=47))
+    assert set(layers) == {"0"}
+    offsets, packed = layers["0"]["offsets"], (out / layers["0"]["filename"]).read_bytes()
+    assert (offsets[0], offsets[-1]) == (0, len(packed))
+    accepted = {i for i, (status, _) in LABELS.items() if status == "accepted"}
+    assert len(offsets) == max(accepted) + 2
+    for feature in range(max(accepted) + 1):
+        there = packed[offsets[feature] : offsets[feature + 1]]
+        assert bool(there) == (feature in accepted)
+        if there:
+            (length,) = struct.unpack_from("<I", there)
+            record = json.loads(zlib.decompress(there[4 : 4 + length]))
+            assert record == json.loads((out / f"{cantor(0, feature)}.json").read_text(encoding="utf-8"))
 
 
 def test_the_same_bytes(space: Workspace, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 
 import duckdb
@@ -64,7 +65,7 @@ def held(workspace: Workspace) -> Iterator[None]:
         try:
             con = duckdb.connect(str(workspace.labels))
             break
-        except duckdb.ConnectionException:
+        except duckdb.Error:
             time.sleep(0.02 * (attempt < 99))
     try:
         yield
@@ -291,6 +292,40 @@ def test_blind_the_label_is_nowhere_until_one_is_written(workspace: Workspace) -
         assert "You wrote: mine" in ann.page.one("yours").text
         ann.press("b-accept")
     assert events(workspace) == [("ann", 0, "accept", None, None, None, "mine")]
+
+
+def test_blind_nothing_else_says_the_label(workspace: Workspace) -> None:
+    """Not a flag, a comment or a skip of a hidden card, a neighbour's card, or what somebody else queued."""
+    names = {text for i in range(1, 10) if (text := label(workspace, i)[0])}
+    own = label(workspace, 0)[0] or ""
+    Desk(workspace).add_work("rescore", Key(harvest(workspace), 1, "+"), "bob", "bob's label", "first")
+    with visiting(workspace, blind=True) as ann:
+        ann.get(card(workspace, "0+"))
+        shown = ""
+        for button, typed in (("b-flag", {}), ("b-save-comment", {"comment": "odd"}), ("b-skip", {})):
+            shown += ann.press(button, **typed).html
+        shown += ann.get("/work").html
+        assert ann.page.has("work")
+        assert own not in unescape(shown)
+        ann.get(card(workspace, "0+"))
+        shown += ann.press("b-blind", blind_text="mine").html
+        assert ann.page.one("label").text == own
+    assert not [name for name in (*names, "bob's label") if name in unescape(shown)]
+
+
+def test_blind_what_was_seen_is_not_hidden_again(workspace: Workspace) -> None:
+    """A decision that was taken back shows its card as it was, and the next one has the same first words."""
+    with visiting(workspace, blind=True) as ann:
+        ann.get(card(workspace, "0+"))
+        ann.press("b-blind", blind_text="mine")
+        ann.press("b-accept")
+        ann.press("b-undo")
+        assert "You wrote: mine" in ann.page.one("yours").text
+        ann.press("b-reject-1")
+        assert not ann.get(card(workspace, "0+")).has("blind")
+    with visiting(workspace, blind=True, reviewer="bob") as bob:
+        assert bob.get(card(workspace, "0+")).has("blind")
+    assert [(event[2], event[6]) for event in events(workspace)] == [("accept", "mine"), ("reject", "mine")]
 
 
 def test_a_busy_workspace_says_so_and_records_nothing(

@@ -219,6 +219,17 @@ def test_a_strength_is_a_number_and_an_underline_and_words_and_not_only_a_colour
     assert all(re.search(rf"\.l{level}\b[^}}]*(--t|--a|border)", css) for level in range(11))
 
 
+def test_a_word_of_spaces_is_seen_and_named() -> None:
+    """Where a feature fires on spaces, the mark is as wide as they are, and a sign says it in words."""
+    context = Context(1, "d", 0, ("a", "  ", "b"))
+    excerpt = Excerpt(context, np.asarray([0, 2, 0], dtype=np.float32), "top", 1.0)
+    shown = show(excerpt, 2.0, np.zeros(3, dtype=np.float32))
+    (mark,) = Page(shown.true).elements("i")
+    assert mark.text == "  "
+    assert shown.mistake == "fires more than predicted on “␣” (true 10, simulated 0)"
+    assert shown.spoken == "fires on ␣ 10"
+
+
 @given(st.lists(st.tuples(st.text(max_size=6), st.floats(-1, 2)), max_size=8))
 def test_marks_hold_every_word_once(words: list[tuple[str, float]]) -> None:
     """Whatever the words are, an excerpt's marks say all of it, in order, and nothing else."""

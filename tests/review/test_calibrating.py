@@ -19,9 +19,19 @@ from exegete.agent.rethreshold import set_threshold
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
-from exegete.review.calibrating import LEAST, Audited, _least, accept_rates, audited, preview, threshold_for
+from exegete.review.calibrating import (
+    LEAST,
+    Audited,
+    _least,
+    accept_rates,
+    audited,
+    preview,
+    refresh,
+    threshold_for,
+)
 from exegete.review.record import Act, record, undo
 from tests.review.labelled import BEGUN, SCORER, key, outcome, row_of, workspace_of
+from tests.review.paged import visiting
 
 
 def cards(low: NDArray[Any], right: NDArray[Any], plain: NDArray[Any] | None = None) -> Audited:
@@ -183,3 +193,21 @@ def test_a_later_run_is_chosen_instead(scored: Workspace) -> None:
     store.insert({"outcomes": again})
     with pytest.raises(UsageError, match="a later run has labelled all features of r again"):
         preview(store, "r", 0.3)
+
+
+def test_the_page_says_it_all(scored: Workspace) -> None:
+    """Rates by band, what confidence is mapped by, the threshold, and what another one would change."""
+    for i in range(40):
+        record(scored, Act(key(i), "accept" if i >= 15 else "reject", "ann", f"label {i}", audit=True))
+    refresh(Store(scored.labels), "r")
+    with visiting(scored) as ann:
+        page = ann.get("/calibration?threshold=0.3")
+        counts = [row.text.split() for row in page.elements("td") if " of " in row.text]
+        assert (sum(int(c[0]) for c in counts), sum(int(c[2]) for c in counts)) == (25, 40)
+        assert "40 random cards, of which 25 were right" in page.one("map").text
+        # The lower end of the score of label 15, the first that was accepted; one above is wanted for 95%.
+        assert page.one("found").text.startswith("From .25 ")
+        assert "Of the 26 above it they accepted 25." in page.one("found").text
+        assert "40 labels that people decided about stay as they are." in page.one("change-title").inside.text  # type: ignore[union-attr]
+    with visiting(scored) as bob:
+        assert "Nothing changes." in bob.get("/calibration?threshold=0.5").html

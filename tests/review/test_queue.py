@@ -15,7 +15,7 @@ from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 from exegete.review.audit import PLACE, SECOND, SLICE, is_dealt, place, slices
 from exegete.review.keys import Key
-from exegete.review.queue import Which, queue, stamp
+from exegete.review.queue import Which, counts, queue, stamp
 from exegete.review.record import Act, record
 from exegete.review.worth import SETTLED, in_words
 from exegete.scorers.triangulation import SENTENCES
@@ -229,6 +229,11 @@ def test_second_reviews(many: Workspace, tmp_path: Path) -> None:
     record(workspace, Act(one, "reject", "bob", f"label {one.index}"))
     assert one not in {item.key for item in queue(store, which="second", reviewer="eve")}
     assert [item.key for item in queue(store, which="disagreements")] == [one]
+    record(workspace, Act(one, "flag", "bob", f"label {one.index}"))
+    for who in ("bob", "eve", None):
+        held = {which: len(queue(store, which=which, reviewer=who)) for which in get_args(Which)}
+        assert counts(store, who) == held
+        assert held["flagged"] == held["disagreements"] == 1
     record(workspace, Act(one, "accept", "ann", f"label {one.index}"))
     assert queue(store, which="disagreements") == []
 

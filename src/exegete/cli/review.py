@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
 
 from exegete.cli import review_figures
 from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption, user_name
-from exegete.cli.show import STYLES, interval, number, out, plain_table, safe, to_json
+from exegete.cli.show import LABEL_CHARACTERS, STYLES, interval, number, out, plain_table, safe, to_json
 from exegete.datastore.records import Polarity
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
@@ -120,7 +121,7 @@ def list_queue(
     rows = [
         (
             str(item.key),
-            item.label,
+            None if item.label is None else shorten(safe(item.label), LABEL_CHARACTERS, placeholder=" …"),
             interval(item.score, item.low, item.high),
             number(item.confidence),
             "; ".join(item.reasons),

@@ -117,8 +117,9 @@ def _print(run: str, used: list[dict[str, Any]], bands: Any, found: Any) -> None
         return
     span = f"[{number(found.low)}, {'none' if found.high is None else number(found.high)}]"
     out.print(
-        f"{found.wanted:.0%} are accepted from a threshold of {number(found.value)} {span} on: "
-        f"{found.accepted_above} of {found.n_above} random cards",
+        f"{found.wanted:.0%} are accepted from a threshold of {number(found.value)} {span} on, "
+        f"by a rising curve fitted to {found.n} random cards; of the {found.n_above} above it "
+        f"{found.accepted_above} were accepted",
         soft_wrap=True,
     )
 
