@@ -22,7 +22,7 @@ from exegete.subjects.random_features import RandomFeatures
 LOG = logging.getLogger(__name__)
 RANDOM = 50
 """Random directions that are measured as features: the smallest p is 1 / 51."""
-CONTROLS = 4
+CONTROLS = 8
 """Directions taken off in a feature's place, at its own tokens."""
 STEP = 2
 """Random directions fire as rarely as a feature, or more rarely by less than this factor. What is rarer is

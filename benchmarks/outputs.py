@@ -1,6 +1,6 @@
 """Are features' effects found, and only where there are any? Planted neurons, random directions, latents.
 
-    python -m benchmarks.outputs [--json] [--planted 12] [--share 1] [--random 48] [--latents 24]
+    python -m benchmarks.outputs [--json] [--planted 12] [--share 1] [--random 96] [--latents 24]
 
 The subject is the small language model that comes with exegete, on the Python documentation, in its third
 block. Planted features are neurons that are written into it: they fire on a word, and add a known token's row
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--latents", type=int, default=24)
     parser.add_argument("--planted", type=int, default=12)
-    parser.add_argument("--random", type=int, default=48)
+    parser.add_argument("--random", type=int, default=96)
     parser.add_argument("--share", type=float, default=1.0, help="what neurons add, by the stream's length")
     parser.add_argument("--tokens", type=int, default=60_000)
     given = parser.parse_args()

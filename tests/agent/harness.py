@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import os
 from collections import Counter
@@ -166,6 +167,9 @@ def rows(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
 def store_at(path: Path) -> Store:
     """A labels file, its schema looked at once; DuckDB, whose start takes longer than a read, stays up."""
     return Store(path, often=True)
+
+
+atexit.register(store_at.cache_clear)  # a DuckDB that is up when Python ends complains
 
 
 def statuses(workspace: Workspace) -> Counter[str]:

@@ -152,7 +152,8 @@ def test_tests_repair_what_asking_again_does_not(
     assert tested["score"] > again["score"] + 0.1
     assert tested["tokens_spent"] < again["tokens_spent"]
 
-    (query,) = re.findall(r"(?m)^    (SELECT .*\n    FROM experiments .*)$", DOCS.read_text(encoding="utf-8"))
+    text = DOCS.read_text(encoding="utf-8")
+    (query,) = re.findall(r"(?m)^    (SELECT .*\n    FROM experiments WHERE purpose = 'falsify' .*)$", text)
     failed = rows(run.workspace, query)
     assert len(failed) > 4
     assert {(row["predicted"], "fires" if row["measured"] > 0 else "silent") for row in failed} == {failure}
