@@ -184,5 +184,5 @@ def read_spec(file: Path | None, given: dict[str, Any]) -> JobSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        why = first["msg"].removeprefix("Value error, ")
+        why = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
         raise JobError(f"job parameter {where} = {first['input']!r} can't be used: {why}") from None

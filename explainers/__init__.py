@@ -74,7 +74,9 @@ def build(
     if wanted["llm"].default is None:
         return cast("Explainer", method(llm=llm, model_name=model_name))
     if llm is None or model_name is None:
-        raise UsageError(f"explainer {name!r} asks a language model: name one, or choose 'lexical'")
+        raise UsageError(
+            f"explainer {name!r} asks a language model: name one with --llm, or choose 'lexical'"
+        )
     return cast("Explainer", method(llm=llm, model_name=model_name))
 
 

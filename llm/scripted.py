@@ -124,7 +124,9 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"can't read the script {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"can't read the script {path}: {error}") from error
     rules = [_rule(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rules:

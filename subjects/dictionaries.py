@@ -215,6 +215,11 @@ def choose_site(asked: str | None, origin: Origin, spec: str) -> str:
     """
     site = asked or origin.site
     if site is None:
+        if spec == "neurons":
+            raise SubjectError(
+                "nothing says where neurons are to be read: name it with --site, such as --site "
+                "encoder.layer.3.intermediate or --site blocks.3.mlp.hook_post"
+            )
         raise SubjectError(
             f"nothing in the dictionary {spec!r} says which site it reads: name it with --site"
         )
@@ -256,8 +261,8 @@ def _locate(spec: str) -> Place:
     folder = Path(spec)
     if not folder.is_dir():
         raise SubjectError(
-            f"there is no dictionary {spec!r}: pass neurons, a folder, hf://ORG/REPO[/SUBFOLDER][@REVISION] "
-            "or directions:FILE.safetensors[:TENSOR]"
+            f"there is no dictionary {spec!r}: pass neurons, a folder, hf://ORG/REPO[/SUBFOLDER][@REVISION], "
+            f"{bundled.DICTIONARY} or directions:FILE.safetensors[:TENSOR]"
         )
     return local(folder)
 

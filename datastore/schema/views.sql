@@ -16,14 +16,15 @@ CREATE OR REPLACE VIEW store.decided AS
 SELECT * FROM store.standing WHERE decision IN ('accept', 'edit', 'reject');
 
 -- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
--- while it is about the label that is current; an edited label keeps no score but its own.
+-- while it is about the label that is current; an edited label keeps no score but its own. A run that failed
+-- says nothing of a feature that another one finished.
 CREATE OR REPLACE VIEW labels AS
 WITH current AS (
     SELECT *, count(scorer) OVER feature AS looks
     FROM store.outcomes
     WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
     QUALIFY row_number() OVER (
-        PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC, run DESC
+        PARTITION BY feature_index, polarity, harvest ORDER BY status = 'failed', made_at DESC, run DESC
     ) = 1
 ),
 written AS (
@@ -126,7 +127,7 @@ WITH current AS (
     FROM store.outcomes
     WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
     QUALIFY row_number() OVER (
-        PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC, run DESC
+        PARTITION BY feature_index, polarity, harvest ORDER BY status = 'failed', made_at DESC, run DESC
     ) = 1
 )
 SELECT

@@ -75,7 +75,8 @@ def examples(store: Store, run: str, harvest: str, digest: str) -> dict[Which, l
             rows[which] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         keys = sorted({_key(row) for some in rows.values() for row in some})
         con.execute("CREATE TEMP TABLE shown (feature_index INTEGER, polarity VARCHAR)")
-        con.executemany("INSERT INTO shown VALUES (?, ?)", keys)
+        if keys:  # none, where all failed
+            con.executemany("INSERT INTO shown VALUES (?, ?)", keys)
         excerpts: dict[Key, list[tuple[tuple[str, int], ...]]] = {}
         maxima = {_key(row): row["maximum"] for some in rows.values() for row in some}
         for index, polarity, words, activations in con.execute(_EXCERPTS, [harvest]).fetchall():

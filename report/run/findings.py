@@ -238,8 +238,8 @@ def _judged(facts: Facts) -> list[str]:
     again = facts.one("looks")["again"]
     if again:
         found.append(
-            f"Of {plural(again, 'feature')} the report split was looked at before: such scores are no longer "
-            "on fresh text."
+            f"Of {plural(again, 'feature')} the report split was looked at more than once: only the first "
+            "score there is on fresh text."
         )
     lost = [r for r in facts.tables["missing"] if r["missing"] and r["scorer"] == facts.primary]
     found += [

@@ -87,7 +87,7 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     [
         ("treshold = 0.5", "unknown key 'treshold': the keys are name, harvest, explainer"),
         ("[job]\nseed = 1", "unknown key 'job'"),
-        ("threshold = 1.5", "job parameter threshold = 1.5 can't be used: Input should be less than 1"),
+        ("threshold = 1.5", "job parameter threshold = 1.5 can't be used: it should be less than 1"),
         ("threshold = nan", "job parameter threshold = nan can't be used"),
         ('candidates = "many"', "job parameter candidates = 'many' can't be used"),
         ("rounds = -1", "job parameter rounds = -1 can't be used"),

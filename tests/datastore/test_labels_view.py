@@ -79,6 +79,20 @@ Ask = Callable[..., list[Row]]
 SCORE_COLUMNS = ("score", "low", "high", "chance", "lift", "p_value", "q_value", "confidence", "scorer")
 
 
+def test_a_run_that_failed_hides_no_label(ask: Callable[..., list[Row]]) -> None:
+    """What was found before counts, until another run finds something; where all failed, that is said."""
+    failed = {"status": "failed", "why": "the server is gone"}
+    outcomes = [
+        outcome(1, 1, "first", "a"), outcome(1, 2, None, "b", **failed),
+        outcome(2, 1, "first", "a"), outcome(2, 2, None, "b", **failed), outcome(2, 3, "third", "c"),
+        outcome(3, 1, None, "a", **failed), outcome(3, 2, None, "b", **failed),
+    ]  # fmt: skip
+    found = {
+        row["feature_index"]: (row["label"], row["status"], row["run"]) for row in ask(outcomes=outcomes)
+    }
+    assert found == {1: ("first", "review", "a"), 2: ("third", "review", "c"), 3: (None, "failed", "b")}
+
+
 def test_a_run_alone(ask: Ask) -> None:
     """Without reviews, a feature is what its run concluded, with the harvest's facts beside it."""
     (row,) = ask(outcomes=[outcome(1, 0, "a", "run")])

@@ -42,7 +42,7 @@ def harvest(
         ),
     ] = None,
     subject: Annotated[
-        str, typer.Option(help="Model: a folder, hf:NAME[@REVISION], or all-MiniLM-L6-v2.")
+        str, typer.Option(help="Model: a folder, hf:NAME[@REVISION], all-MiniLM-L6-v2 or stdlib-lm.")
     ] = "all-MiniLM-L6-v2",
     dictionary: Annotated[
         list[str] | None,
@@ -110,10 +110,10 @@ def harvest(
     )
     if (a_batch := count(batch_tokens, "--batch-tokens")) is not None:
         spec = replace(spec, batch=max(1, a_batch // context))
+    specs, bos = read_what(spec, site or [], dictionary or ["neurons"])
     space = Workspace.open_or_create(workspace)
     open_log(workspace, verbose)
     source = Source(subject, corpus, device, dtype)
-    specs, bos = read_what(spec, site or [], dictionary or ["neurons"])
     if part is not None:
         run_shard(space, source, specs, bos, part, json)
     elif ray:

@@ -225,6 +225,19 @@ def show_run(space: Workspace, run: str, shown: int) -> None:
     parts = [Text(f"{by_status[s]:,} {s}", style=STYLES[s]) for s in STATUSES if s in by_status]
     shown_said = Text(f" ({len(rows)} best shown)" if total > len(rows) else "")
     out.print(line + Text(", ").join(parts) + shown_said, soft_wrap=True)
+    for said in _whys(store, run):
+        out.print(said, soft_wrap=True)
+
+
+def _whys(store: Store, run: str) -> list[str]:
+    """Why features have no verdict: for each such status the commonest reason."""
+    rows = store.read(
+        "SELECT status, why, count(*) AS alike, sum(count(*)) OVER (PARTITION BY status) AS n FROM outcomes "
+        "WHERE run = ? AND status IN ('failed', 'unscorable') GROUP BY status, why "
+        "QUALIFY row_number() OVER (PARTITION BY status ORDER BY count(*) DESC, why) = 1 ORDER BY status",
+        [run],
+    )
+    return [f"{row['status']}: {safe(row['why'])} ({row['alike']:,} of {row['n']:,})" for row in rows]
 
 
 def spent_in_words(spent: Spent) -> str:

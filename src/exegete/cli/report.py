@@ -66,4 +66,5 @@ def show(facts: Facts) -> None:
         for sentence in doubts:
             out.print(f"- {safe(sentence)}")
         out.print()
-    out.print(label_table([one.row for one in facts.examples["best"][:SHOWN]]))
+    if facts.examples["best"]:
+        out.print(label_table([one.row for one in facts.examples["best"][:SHOWN]]))

@@ -105,7 +105,8 @@ def _show_run(run: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> Non
     counts = [Text(f"{run[s]:,} {s}", style=STYLES[s]) for s in STATUSES if run[s]]
     line = Text(f"run {safe(run['run'])}: {run['attempted'] or 0:,} features")
     out.print(line + Text(": ") + Text(", ").join(counts) if counts else line, soft_wrap=True)
-    out.print(f"  started {cell(run['started_at'])}, last result {cell(run['finished_at'])} UTC", style="dim")
+    last = f"last result {cell(run['finished_at'])} UTC" if run["finished_at"] else "no result yet"
+    out.print(f"  started {cell(run['started_at'])}, {last}", style="dim")
     for said in (judged_in_words(run), chance_in_words(run), nulls_left_in_words(run)):
         if said is not None:
             out.print(f"  {said}", soft_wrap=True)
