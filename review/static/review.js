@@ -87,6 +87,7 @@
       } catch { /* the server is away; the next action says so */ }
     };
     look();
+    document.addEventListener("visibilitychange", look);
     setInterval(look, 60_000);
   }
 

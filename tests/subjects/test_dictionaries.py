@@ -221,7 +221,7 @@ def test_site(tmp_path: Path) -> None:
     origin = dictionary_origin(str(plain_standard(tmp_path / "sae")))
     assert choose_site(None, origin, "sae") == "blocks.1.hook_resid_post"
     assert choose_site("h.0", origin, "sae") == "h.0"
-    with pytest.raises(SubjectError, match="nothing in the dictionary 'neurons' says which site"):
+    with pytest.raises(SubjectError, match="nothing says where neurons are to be read: name it with --site"):
         choose_site(None, dictionary_origin("neurons"), "neurons")
 
 
