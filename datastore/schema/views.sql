@@ -15,19 +15,20 @@ WHERE r.decision NOT IN ('undo', 'redo') AND u.last IS DISTINCT FROM 'undo';
 CREATE OR REPLACE VIEW store.decided AS
 SELECT * FROM store.standing WHERE decision IN ('accept', 'edit', 'reject');
 
+-- What runs say of each feature: the latest that did not fail, and how many scored it.
+CREATE OR REPLACE VIEW store.latest AS
+SELECT *, count(scorer) OVER feature AS looks
+FROM store.outcomes
+WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
+QUALIFY row_number() OVER (
+    PARTITION BY feature_index, polarity, harvest ORDER BY status = 'failed', made_at DESC, run DESC
+) = 1;
+
 -- One row a feature that a run finished: what is believed of it now. A person's decision outranks a run's,
 -- while it is about the label that is current; an edited label keeps no score but its own. A run that failed
 -- says nothing of a feature that another one finished.
 CREATE OR REPLACE VIEW labels AS
-WITH current AS (
-    SELECT *, count(scorer) OVER feature AS looks
-    FROM store.outcomes
-    WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
-    QUALIFY row_number() OVER (
-        PARTITION BY feature_index, polarity, harvest ORDER BY status = 'failed', made_at DESC, run DESC
-    ) = 1
-),
-written AS (
+WITH written AS (
     SELECT * FROM store.decided WHERE decision = 'edit'
     QUALIFY row_number() OVER (PARTITION BY feature_index, polarity, harvest ORDER BY made_at DESC) = 1
 ),
@@ -105,7 +106,7 @@ SELECT
     o.harvest,
     o.run,
     o.made_at AS labelled_at
-FROM current o
+FROM store.latest o
 JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
 LEFT JOIN store.q_values q
     ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
@@ -122,14 +123,6 @@ LEFT JOIN asked k
 -- The same rows for features of which no person decided, edited or scored anything; of others it is not true. Who
 -- asks of one feature at a time has them in half the time: most of what `labels` joins is what people did.
 CREATE OR REPLACE VIEW store.said AS
-WITH current AS (
-    SELECT *, count(scorer) OVER feature AS looks
-    FROM store.outcomes
-    WINDOW feature AS (PARTITION BY feature_index, polarity, harvest)
-    QUALIFY row_number() OVER (
-        PARTITION BY feature_index, polarity, harvest ORDER BY status = 'failed', made_at DESC, run DESC
-    ) = 1
-)
 SELECT
     o.* EXCLUDE (label_id, looks, made_at) REPLACE (
         coalesce(v.status, o.status) AS status,
@@ -147,7 +140,7 @@ SELECT
     h.layer,
     h.dictionary,
     o.made_at AS labelled_at
-FROM current o
+FROM store.latest o
 JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
 LEFT JOIN store.q_values q
     ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
