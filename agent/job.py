@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
+from exegete.agent.cases import Work
+from exegete.agent.crew import check_processes, opened_work
 from exegete.agent.events import note_finished
-from exegete.agent.graph import RECURSION_LIMIT, build_graph
 from exegete.agent.independence import Independence
 from exegete.agent.mixed import Sides, opened_sides
 from exegete.agent.models import Models
 from exegete.agent.null_plan import plan_nulls
-from exegete.agent.nulls import Null, NullScorer
+from exegete.agent.nulls import Null
 from exegete.agent.parts import Parts, open_parts, opened_evidence
 from exegete.agent.recorder import Recorder
 from exegete.agent.rows import Case
@@ -29,7 +29,6 @@ from exegete.agent.sitting import Failed, Sitting
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
 from exegete.agent.subject import opened_subject
-from exegete.agent.tags import at_work_on
 from exegete.agent.todo import features_wanted
 from exegete.datastore.evidence_file import FeatureSummary
 from exegete.datastore.records import FeatureId, Verdict
@@ -41,7 +40,6 @@ from exegete.llm.traced import span
 
 log = logging.getLogger(__name__)
 
-_PREFETCH = 64
 _BEGUN = {
     True: "the run stops scoring early, as it was begun: in batches each portion of excerpts is a wave",
     False: "the run scores labels on all excerpts, as it was begun in batches",
@@ -92,11 +90,10 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A feature whose evidence has been read, and the graph it goes through."""
+    """A feature whose turn it is."""
 
     summary: FeatureSummary
     harvest: str
-    graph: Any
     planted: bool
 
     @property
@@ -126,11 +123,13 @@ class Job:
         """Label every feature that has no outcome yet, then score the run's nulls.
 
         Raises:
-            JobError: a run of this name was started with other parameters.
+            JobError: a run of this name was started with other parameters, or they can't be done together.
+            WorkerLost: processes that worked on features keep ending; what is finished is recorded.
             WorkspaceBusy: another job is running here.
             LLMStop, LLMUnavailable: no model can be asked any more; what is finished is recorded.
         """
         spec = self._spec
+        check_processes(spec)
         prices, budget = load_prices(spec.prices), _budget(spec)
         models = Models(self._workspace, spec.concurrency, prices, budget, spec.batch)
         self._progress.spent = models.spent
@@ -154,10 +153,12 @@ class Job:
                 self._warn(parts.independence)
                 self._log_begin(digest_of(parts.frozen()))
                 recorder = Recorder(store, run, models.journal, parts.independence.kind, self._say)
+                n = min(spec.processes, len(todo))
                 try:
                     with self._sitting.signals():
-                        await self._label(sides, todo, recorder)
-                        await self._score_nulls(parts, wanted, recorder)
+                        async with opened_work(self._workspace, sides, models, n, self._say) as work:
+                            await self._label(sides, work, todo, recorder)
+                            await self._score_nulls(parts, work, wanted, recorder)
                 finally:
                     await recorder.finish()
                     await asyncio.to_thread(note_finished, store, run)
@@ -173,11 +174,11 @@ class Job:
         """Start nothing further; what is under way, and waits for no batch, is finished and recorded."""
         self._sitting.stop()
 
-    async def _label(self, sides: Sides, todo: list[FeatureId], recorder: Recorder) -> None:
+    async def _label(self, sides: Sides, work: Work, todo: list[FeatureId], recorder: Recorder) -> None:
         """Features through the graph."""
 
         async def label(ready: _Ready) -> None:
-            state = await self._case(ready)
+            state = await self._case(work, ready)
             if state is not None:
                 self._say_what_is_missing(state)
                 recorder.add(Case(state, ready.summary, ready.harvest))
@@ -188,9 +189,11 @@ class Job:
                     self._progress.by_status[state["verdict"].status] += 1
                 self._on_progress(self._progress)
 
-        await self._sitting.each(self._ahead(sides, todo), len(todo), label, recorder.flush_regularly())
+        await self._sitting.each(self._ahead(sides, work, todo), len(todo), label, recorder.flush_regularly())
 
-    async def _score_nulls(self, parts: Parts, wanted: list[FeatureId], recorder: Recorder) -> None:
+    async def _score_nulls(
+        self, parts: Parts, work: Work, wanted: list[FeatureId], recorder: Recorder
+    ) -> None:
         """Labels that are not a feature's, once all features have outcomes."""
         if self._sitting.stopping or not self._spec.nulls:
             return
@@ -201,12 +204,10 @@ class Job:
         await recorder.finish()  # a job killed from here on has its features, q-values and all
         self._progress.nulls = len(plan.left)
         self._on_progress(self._progress)
-        scorer = NullScorer(parts)
 
         async def score(null: Null) -> None:
-            at_work_on(null.feature)
             with span("null", run=recorder.run, feature=str(null.feature)):
-                case = await self._sitting.tried(str(null.feature), scorer.score(null))
+                case = await self._sitting.tried(str(null.feature), work.null(null))
             if case is not None and not isinstance(case, Failed):  # a failed one is left for another sitting
                 self._sitting.answered()
                 recorder.add(case)
@@ -215,24 +216,21 @@ class Job:
 
         await self._sitting.each(iter(plan.left), len(plan.left), score, recorder.flush_regularly())
 
-    def _ahead(self, sides: Sides, todo: list[FeatureId]) -> Iterator[_Ready]:
-        """The features to do, their evidence read some dozens at a time."""
-        graphs = {parts.evidence.name: build_graph(parts.nodes()) for parts in sides.all}
-        for at in range(0, len(todo), _PREFETCH):
-            some = todo[at : at + _PREFETCH]
-            sides.prefetch(some)
+    def _ahead(self, sides: Sides, work: Work, todo: list[FeatureId]) -> Iterator[_Ready]:
+        """The features to do, announced some dozens at a time."""
+        for at in range(0, len(todo), work.ahead):
+            some = todo[at : at + work.ahead]
+            work.prefetch(some)
             for feature in some:
                 parts = sides.of(feature)
                 file = parts.evidence
-                yield _Ready(file.summary(feature), file.name, graphs[file.name], parts is sides.planted)
+                yield _Ready(file.summary(feature), file.name, parts is sides.planted)
 
-    async def _case(self, ready: _Ready) -> CaseState | None:
+    async def _case(self, work: Work, ready: _Ready) -> CaseState | None:
         """Run one case, in a span of its own; None when it should be tried again in another sitting."""
         feature = ready.feature
-        at_work_on(feature)
         with span("case", run=self._progress.run, feature=str(feature)) as case:
-            asked = ready.graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
-            state: CaseState | Failed | None = await self._sitting.tried(str(feature), asked)
+            state: CaseState | Failed | None = await self._sitting.tried(str(feature), work.case(feature))
             if state is None:
                 return None
             if isinstance(state, Failed):

@@ -78,6 +78,10 @@ class Models:
             self._opened[name] = Tallied(Metered(inner, self.tags, self.spent))
         return self._opened[name], name
 
+    def of(self, name: str) -> LLM:
+        """A model that has been opened, by its canonical name."""
+        return self._opened[name]
+
     def begin(self, run: str) -> None:
         """From here on calls are made for a run; what it spent before counts in its budget.
 

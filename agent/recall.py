@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from exegete.agent.cases import AHEAD, Cases
 from exegete.agent.events import Finished
-from exegete.agent.graph import RECURSION_LIMIT, build_graph
 from exegete.agent.mixed import opened_sides
 from exegete.agent.null_plan import plan_nulls
-from exegete.agent.nulls import NullScorer
 from exegete.agent.parts import Parts, open_parts
 from exegete.agent.recorder import Recorder
 from exegete.agent.remembering import NotJournalled, RememberedBench, RememberedModels, Remembers
@@ -28,7 +27,6 @@ from exegete.agent.runs import frozen_spec
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
 from exegete.agent.subject import NoEffects, Subject, is_planted, opened_subject, wants_bench
-from exegete.agent.tags import at_work_on
 from exegete.agent.todo import features_wanted
 from exegete.controls.bench import PlantedBench
 from exegete.datastore.evidence_file import EvidenceFile
@@ -41,9 +39,6 @@ from exegete.subjects.bench import Bench
 from exegete.subjects.measurements import RememberedOnly
 
 log = logging.getLogger(__name__)
-
-AT_ONCE = 64
-"""Features whose evidence is read, and whose rows are written, together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +100,22 @@ async def _recall(
     done = 0
     with opened_sides(parts) as sides:
         sides.register(store)
-        graphs = {side.evidence.name: build_graph(side.nodes()) for side in sides.all}
+        work = Cases(sides)
         todo = [f for f in sides.features(wanted) if (f.index, f.polarity) in finished.features]
-        for start in range(0, len(todo), AT_ONCE):
-            some = todo[start : start + AT_ONCE]
-            sides.prefetch(some)
+        for start in range(0, len(todo), AHEAD):
+            some = todo[start : start + AHEAD]
+            work.prefetch(some)
             for feature in some:
                 file = sides.of(feature).evidence
-                state = await _case(graphs[file.name], feature)
+                state = await _case(work, feature)
                 if state is not None:
                     at = _when(run["made_at"], models.llm.last.get(str(feature)), finished.noted_at)
                     recorder.add(Case(state, file.summary(feature), file.name, at))
                     done += 1
             await recorder.flush()
             on_progress(f"{run['run']}: {start + len(some):,} of {len(todo):,} features")
-    nulls_undone = await _recall_nulls(recorder, parts, wanted, models.llm, run["made_at"], finished.noted_at)
+    times = (run["made_at"], finished.noted_at)
+    nulls_undone = await _recall_nulls(recorder, parts, work, wanted, models.llm, *times)
     await recorder.finish()
     no_effects = parts.effects.why if isinstance(parts.effects, NoEffects) else None
     return Recalled(done, len(finished.features) - done, nulls_undone, no_effects)
@@ -128,6 +124,7 @@ async def _recall(
 async def _recall_nulls(
     recorder: Recorder,
     parts: Parts,
+    work: Cases,
     wanted: list[FeatureId],
     llm: Remembers,
     started: datetime,
@@ -135,12 +132,11 @@ async def _recall_nulls(
 ) -> int:
     """Score a finished run's nulls again; how many there are of which a reply is not in the journal."""
     plan = await plan_nulls(recorder, parts, wanted) if parts.spec.nulls else None
-    scorer, undone = NullScorer(parts), 0
+    undone = 0
     for null in plan.left if plan is not None else ():
-        at_work_on(null.feature)
         llm.last.clear()
         try:
-            case = await scorer.score(null)
+            case = await work.null(null)
         except NotJournalled:
             undone += 1
             continue
@@ -186,11 +182,10 @@ def _parts(
     return parts
 
 
-async def _case(graph: Any, feature: FeatureId) -> CaseState | None:
+async def _case(work: Cases, feature: FeatureId) -> CaseState | None:
     """Run one case; None when a reply that it needs is not there."""
-    at_work_on(feature)
     try:
-        state: CaseState = await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
+        return await work.case(feature)
     except NotJournalled:
         return None
     except WorkspaceError:
@@ -200,7 +195,6 @@ async def _case(graph: Any, feature: FeatureId) -> CaseState | None:
     except Exception as error:
         log.exception("feature %s failed", feature)
         return _failed(feature, f"{type(error).__name__}: {error}")
-    return state
 
 
 def _failed(feature: FeatureId, why: str) -> CaseState:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -23,6 +22,7 @@ from exegete.errors import (
     LLMStop,
     LLMUnavailable,
     NoReadableReply,
+    WorkerLost,
     WorkspaceError,
 )
 
@@ -99,8 +99,6 @@ class Sitting:
             work: what is done with each.
             beside: runs meanwhile; it ends only by failing, and then so does the sitting.
         """
-        # Cases make many objects and few cycles: looking for them as often as usual is a sixth of the work.
-        gc.set_threshold(50_000, 20, 100)
         at_once = max(self._spec.concurrency, _BATCHED) if self._spec.batch else self._spec.concurrency
         recording = asyncio.create_task(beside)
         deadline = asyncio.create_task(self._until())
@@ -122,6 +120,7 @@ class Sitting:
 
         Raises:
             WorkspaceError: a file of the workspace can't be used.
+            WorkerLost: the processes that make it keep ending.
         """
         try:
             return await call
@@ -133,7 +132,7 @@ class Sitting:
             if self._outage >= OUTAGE:
                 self._give_up(LLMUnavailable(f"{error}; {OUTAGE} features in a row got no reply: {_GO_ON}"))
             return None if self.stopping else Failed(str(error))
-        except WorkspaceError:
+        except (WorkspaceError, WorkerLost):
             raise
         except NoReadableReply as error:
             self.answered()

@@ -86,6 +86,8 @@ class JobSpec(BaseModel):
     """Stop after this many features; the run can be gone on with."""
     concurrency: int = Field(16, ge=1, le=1024)
     """Features, and calls, in flight at once."""
+    processes: int = Field(1, ge=1, le=256)
+    """Processes that do the work beside calls; 1: the job's own."""
     budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Dollars the run may cost, all its sittings together."""
     budget_tokens: int | None = Field(None, ge=1)
@@ -140,6 +142,7 @@ _OPERATIONAL = {
     "name",
     "limit",
     "concurrency",
+    "processes",
     "budget",
     "budget_tokens",
     "prices",

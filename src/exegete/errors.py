@@ -13,6 +13,7 @@ Each error says what happened, to what, and what to do about it, in one sentence
     │   └── WorkspaceDamaged       a file's digest or contents are not what was recorded
     ├── LeakageError             a scorer was handed evidence of the wrong split                       (1)
     ├── PromptError              a prompt file that is not there, or can't be filled in as asked       (1)
+    ├── WorkerLost               processes that worked for a job keep ending by themselves             (1)
     └── LLMError                 a call to a model that gave no usable reply                           (1)
         ├── LLMUnavailable         the server can't be reached, or keeps failing: retried, then raised
         ├── LLMStop                no later call can succeed (key, permission, spend limit): ends the job
@@ -69,6 +70,10 @@ class LeakageError(ExegeteError):
 
 class PromptError(ExegeteError):
     """A prompt file that is not there, or can't be filled in as asked."""
+
+
+class WorkerLost(ExegeteError):
+    """A process that worked for a job ended by itself: nothing is known of what it worked on."""
 
 
 class LLMError(ExegeteError):

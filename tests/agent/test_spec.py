@@ -14,7 +14,7 @@ from exegete.agent.spec import JobSpec, digest_of, read_spec
 from exegete.errors import JobError
 
 OPERATIONAL = {
-    *("name", "limit", "concurrency", "budget", "budget_tokens", "prices", "batch", "until"),
+    *("name", "limit", "concurrency", "processes", "budget", "budget_tokens", "prices", "batch", "until"),
     *("subject", "device"),
 }
 
@@ -51,6 +51,7 @@ EVERYTHING: dict[str, Any] = {
     "device": "cpu",
     "limit": 13,
     "concurrency": 14,
+    "processes": 3,
     "budget": 1.5,
     "budget_tokens": 16,
     "prices": "prices.toml",

@@ -99,6 +99,10 @@ Limit = Annotated[int | None, typer.Option("--limit", help="Stop after so many f
 Concurrency = Annotated[
     int | None, typer.Option("--concurrency", help="Features in flight at once. Default 16.")
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", help="Processes that share the work beside calls. Default 1."),
+]
 Budget = Annotated[
     float | None,
     typer.Option("--budget", help="Dollars the run may cost, all its sittings together."),

@@ -1,0 +1,64 @@
+"""Messages between a job's process and those it has started, over two sockets that nobody else can open.
+
+A message is any value that can be pickled, as with `multiprocessing`. It is never a file, and both ends are
+the same installation, run by the same person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any, cast
+
+_SIZE = struct.Struct("!I")
+
+
+class Wire(asyncio.Protocol):
+    """One end. Messages arrive whole, in the order in which they were sent."""
+
+    def __init__(self, on_message: Callable[[Any], None], on_end: Callable[[], None]) -> None:
+        """Prepare; `loop.create_unix_connection(lambda: wire, sock=…)` connects it.
+
+        Args:
+            on_message: called with every message.
+            on_end: called once, when the other end is gone or this one was closed.
+        """
+        self._on_message, self._on_end = on_message, on_end
+        self._transport: asyncio.Transport | None = None
+        self._held = bytearray()
+
+    def send(self, message: object) -> None:
+        """Send a message; once the other end is gone it goes nowhere."""
+        body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        if self._transport is not None:
+            self._transport.write(_SIZE.pack(len(body)) + body)
+
+    def close(self) -> None:
+        """Send what is still held, and end."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The wire is up."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on the messages that are complete."""
+        held, at = self._held, 0
+        held += data
+        while len(held) - at >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(held, at)
+            end = at + _SIZE.size + size
+            if end > len(held):
+                break
+            message = pickle.loads(bytes(held[at + _SIZE.size : end]))  # noqa: S301 (our own process sent it)
+            at = end
+            self._on_message(message)
+        del held[:at]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other end is gone."""
+        self._transport = None
+        self._on_end()
