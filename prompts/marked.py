@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from itertools import compress
 
-from exegete.prompts.material import LINE_BREAK, WORDS_REMEMBERED, breaks_line, shown_word
+from exegete.prompts.material import LINE_BREAK, Printed, breaks_line, shown_word
 
 # Private stand-ins for the marks while the text's own angle brackets are told apart from them.
 _OPEN, _CLOSE = "\x01", "\x02"
@@ -26,17 +26,16 @@ def marked_text(tokens: Sequence[str], marked: Sequence[bool]) -> str:
     Returns:
         The passage; angle brackets of its own that could be taken for marks are printed as ‹ and ›.
     """
-    text = "".join([_printed(token, mark) for token, mark in zip(tokens, marked, strict=True)])
-    text = _NEAR_MARK["<"].sub("‹", text.strip())
-    text = _NEAR_MARK[">"].sub("›", text)
+    if len(tokens) != len(marked):
+        raise ValueError(f"{len(tokens)} words have {len(marked)} marks: each needs to be marked or not")
+    printed = _running.of(tokens)
+    for place in compress(range(len(tokens)), marked):
+        printed[place] = f"{_before(tokens[place])}{_OPEN}{shown_word(tokens[place])}{_CLOSE}"
+    text = "".join(printed).strip()
+    for bracket, printed_as in (("<", "‹"), (">", "›")):
+        if bracket in text:
+            text = _NEAR_MARK[bracket].sub(printed_as, text)
     return text.replace(_OPEN, "<<").replace(_CLOSE, ">>")
-
-
-@lru_cache(WORDS_REMEMBERED)
-def _printed(token: str, mark: bool) -> str:
-    """A word of running text after what stands before it, between marks or not."""
-    word = shown_word(token)
-    return _before(token) + (f"{_OPEN}{word}{_CLOSE}" if mark else word)
 
 
 def _before(token: str) -> str:
@@ -44,3 +43,7 @@ def _before(token: str) -> str:
     if breaks_line(token):
         return f" {LINE_BREAK} "
     return " " if token[:1].isspace() else ""
+
+
+_running = Printed(lambda token: _before(token) + shown_word(token))
+"""Words of running text after what stands before them."""

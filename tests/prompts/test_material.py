@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exegete.prompts import material
-from exegete.prompts.material import BLANK, breaks_line, fenced, is_hidden, shown_word, spaced
+from exegete.prompts.material import BLANK, Printed, breaks_line, fenced, is_hidden, shown_word, spaced
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     "ab<>[]{}\"' \n\t\r\x1b\u202e\u2028\ud800⏎␣"
@@ -42,6 +42,24 @@ def test_shown_word_is_stable(token: str) -> None:
 def test_plain_words_are_kept(word: str) -> None:
     """A word of letters, digits and punctuation is printed as it is, composed."""
     assert shown_word(f" {word}") == unicodedata.normalize("NFC", word)
+
+
+@given(st.lists(st.sampled_from("abcdef")))
+def test_words_are_printed_once_and_not_remembered_for_ever(tokens: list[str]) -> None:
+    """Each word is what the function prints, in order; no more are held than may be."""
+    asked: list[str] = []
+
+    def shout(token: str) -> str:
+        asked.append(token)
+        return token.upper()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(material, "WORDS_REMEMBERED", 3)
+        printed = Printed(shout)
+        assert printed.of(tokens) == [token.upper() for token in tokens]
+    assert len(printed) <= 3
+    if len(set(tokens)) <= 3:
+        assert asked == list(dict.fromkeys(tokens))
 
 
 def test_pictures() -> None:
