@@ -27,7 +27,7 @@ from benchmarks.simulated_labels import BANDS, PATTERNS, Design, feature, truth
 from exegete.scorers.classification import Judgements, balanced_accuracy_draws
 from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.resampling import percentile_interval
-from exegete.scorers.statistics import Array, Paired, correlation, moments
+from exegete.scorers.statistics import Array, Paired, correlation
 
 DESIGNS = (
     Design(3, 6, 7, 4),
@@ -73,7 +73,7 @@ def jeffreys(given: Judgements, rng: np.random.Generator, n_draws: int) -> Array
 
 def judged(paired: Paired) -> Judgements:
     """Whole excerpts judged by whether anything is predicted in them."""
-    rows = moments(paired)
+    rows = paired.moments
     return Judgements(rows[:, 4] > 0, rows[:, 3] > 0, rows[:, 3])
 
 
@@ -95,7 +95,7 @@ def measure(
         for _ in range(n_features):
             paired = feature(rng, pattern, design, quality)
             ways = {
-                "r, bootstrap": lambda p: plain_bootstrap(moments(p), design.strata, rng, n_draws),
+                "r, bootstrap": lambda p: plain_bootstrap(p.moments, design.strata, rng, n_draws),
                 "r, as scored": lambda p: correlation_draws(p, design.strata, seed, n_draws),
                 "accuracy, Jeffreys": lambda p: jeffreys(judged(p), rng, n_draws),
                 "accuracy, as scored": lambda p: balanced_accuracy_draws(

@@ -33,7 +33,7 @@ from exegete.datastore.workspace import Workspace
 from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.reading import GROUPS, group_of
 from exegete.scorers.resampling import percentile_interval
-from exegete.scorers.statistics import Array, Paired, correlation, moments, pair
+from exegete.scorers.statistics import Array, Paired, correlation, pair
 from exegete.simulators.lexical import LexicalSimulator
 
 EVERYTHING = Plan(top=20, per_decile=1000, quiet=200, hard=40)
@@ -55,7 +55,7 @@ class Population:
         sizes = (design.top, design.sampled, design.quiet, design.hard)
         total: Array = np.zeros(6)
         for size, x, y in zip(sizes, self.simulated, self.true, strict=True):
-            total = total + (size * moments(pair(x, y)).mean(0) if size else 0)
+            total = total + (size * pair(x, y).moments.mean(0) if size else 0)
         return float(correlation(total))
 
     def sample(self, rng: np.random.Generator, design: Design) -> Paired:
@@ -110,7 +110,7 @@ def measure(
         for _ in range(n_repeats if band else 0):  # no r, no band: the label predicts nothing here
             paired = population.sample(rng, design)
             draws = {
-                "r, bootstrap": plain_bootstrap(moments(paired), design.strata, rng, 2000),
+                "r, bootstrap": plain_bootstrap(paired.moments, design.strata, rng, 2000),
                 "r, as scored": correlation_draws(paired, design.strata, 0, 2000),
             }
             for method, values in draws.items():

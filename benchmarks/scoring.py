@@ -31,7 +31,7 @@ from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.resampling import Interval, percentile_interval
 from exegete.scorers.simulation import SimulationScorer
-from exegete.scorers.statistics import Array, Paired, correlation, moments, pair
+from exegete.scorers.statistics import Array, Paired, correlation, pair
 from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulation
 
@@ -107,7 +107,7 @@ def scipy_interval(paired: Paired, seed: int, *, of_sums: bool) -> Interval:
     from scipy import stats
 
     samples = [np.arange(a, b) for a, b in pairwise(np.cumsum((0, *STRATA)))]
-    rows, ends = moments(paired), np.cumsum(paired.lengths)[:-1]
+    rows, ends = paired.moments, np.cumsum(paired.lengths)[:-1]
     simulated, true = np.split(paired.simulated, ends), np.split(paired.true, ends)
 
     def by_sums(*drawn: Array, axis: int = -1) -> Array:
@@ -176,7 +176,7 @@ def _compare_ends(n_features: int) -> tuple[float, float]:
         paired = _paired(index)
         theirs, again = (scipy_interval(paired, seed, of_sums=True) for seed in (2 * index, 2 * index + 1))
         rng = np.random.default_rng([index, 3])
-        same = percentile_interval(plain_bootstrap(moments(paired), STRATA, rng, N_BOOT))
+        same = percentile_interval(plain_bootstrap(paired.moments, STRATA, rng, N_BOOT))
         ours.append(_distance(same, theirs))
         itself.append(_distance(again, theirs))
     return float(np.mean(ours)), float(np.mean(itself))

@@ -21,7 +21,7 @@ from functools import cache
 
 import numpy as np
 
-from exegete.scorers.statistics import Array, Paired, correlation, moments
+from exegete.scorers.statistics import Array, Paired, correlation
 
 _LONGEST = 30
 
@@ -225,5 +225,5 @@ def truth(pattern: str, design: Design, quality: Quality) -> tuple[float, float]
 def _kinds(pattern: str, quality: Quality, n_excerpts: int = 10_000) -> tuple[Array, Array]:
     """Mean moments of an excerpt of each kind, (4, 6), and in which share something is predicted, (4,)."""
     every = Design(n_excerpts, n_excerpts, n_excerpts, n_excerpts)
-    rows = moments(feature(np.random.default_rng(0), pattern, every, quality)).reshape(4, n_excerpts, 6)
+    rows = feature(np.random.default_rng(0), pattern, every, quality).moments.reshape(4, n_excerpts, 6)
     return rows.mean(1), (rows[..., 3] > 0).mean(1)

@@ -13,8 +13,8 @@ good, middling and poor labels (python -m benchmarks.coverage).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,9 @@ from exegete.scorers.statistics import Array
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Judgements:
-    """What was said of excerpts, and what is true of them."""
+    """What was said of excerpts, and what is true of them; its counts are made once."""
 
     fires: Bools
     """(n_excerpts,) the feature fires in it."""
@@ -40,22 +40,22 @@ class Judgements:
         if not self.fires.any() or self.fires.all():
             raise ValueError("judgements are counted over excerpts of both kinds, firing and silent")
 
-    @property
+    @cached_property
     def positives(self) -> int:
         """Excerpts in which the feature fires."""
         return int(self.fires.sum())
 
-    @property
+    @cached_property
     def negatives(self) -> int:
         """Excerpts in which it is silent."""
         return len(self.fires) - self.positives
 
-    @property
+    @cached_property
     def hits(self) -> int:
         """Firing excerpts called so."""
         return int((self.fires & self.said).sum())
 
-    @property
+    @cached_property
     def passes(self) -> int:
         """Silent excerpts called so."""
         return int((~self.fires & ~self.said).sum())
@@ -129,8 +129,11 @@ def balanced_accuracy_draws(judged: Judgements, seed: int, n_draws: int) -> Arra
     return (firing + silent) / 2
 
 
-def share_draws(counts: Sequence[tuple[int, int]], seed: int, n_draws: int) -> list[Array]:
+@lru_cache(maxsize=128)
+def share_draws(counts: tuple[tuple[int, int], ...], seed: int, n_draws: int) -> tuple[Array, ...]:
     """Plausible shares of right judgements, given some of each kind.
+
+    They depend on the counts only, and are kept: features that are judged as well share them.
 
     Args:
         counts: for each kind, how many judgements were right, of how many.
@@ -138,8 +141,8 @@ def share_draws(counts: Sequence[tuple[int, int]], seed: int, n_draws: int) -> l
         n_draws: how many, B.
 
     Returns:
-        For each kind (B,) shares. In the first half of the draws the imaginary judgement of every kind is
-        wrong, in the second it is right.
+        For each kind (B,) shares, read-only. In the first half of the draws the imaginary judgement of every
+        kind is wrong, in the second it is right.
     """
     rng = np.random.default_rng([seed, 3])
     rightly = np.arange(n_draws) >= (n_draws + 1) // 2
@@ -148,9 +151,11 @@ def share_draws(counts: Sequence[tuple[int, int]], seed: int, n_draws: int) -> l
         imaginary = rng.gamma(1.0, size=n_draws)
         weight = rng.gamma(right * (1 + 1 / n), size=n_draws)
         wrong = rng.gamma((n - right) * (1 + 1 / n), size=n_draws)
-        return np.asarray((weight + rightly * imaginary) / (weight + wrong + imaginary))
+        drawn = np.asarray((weight + rightly * imaginary) / (weight + wrong + imaginary))
+        drawn.setflags(write=False)
+        return drawn
 
-    return [shares(right, n) for right, n in counts]
+    return tuple(shares(right, n) for right, n in counts)
 
 
 def dealt_balanced_accuracies(judged: Judgements, seed: int, n_perm: int) -> Array:
@@ -161,7 +166,7 @@ def dealt_balanced_accuracies(judged: Judgements, seed: int, n_perm: int) -> Arr
     """
     orders = permutations(len(judged.fires), seed, n_perm)
     # Counts of excerpts are exact in half the memory.
-    dealt = judged.said.astype(np.float32).take(orders) @ judged.fires.astype(np.float32)  # (B,)
+    dealt = judged.fires.astype(np.float32) @ judged.said.astype(np.float32).take(orders.T)  # (B,)
     hits = dealt.astype(np.float64)
     passes = judged.negatives - (judged.said.sum() - hits)
     return np.asarray((hits / judged.positives + passes / judged.negatives) / 2, dtype=np.float64)

@@ -146,12 +146,12 @@ def _if_missing(reading: Reading, judged: Judgements) -> dict[str, float | None]
 
 
 def _by_stratum(reading: Reading, judged: Judgements) -> dict[str, float | None]:
-    """Share of right judgements in every stratum that is there."""
-    strata = np.array([excerpt.stratum for excerpt in reading.excerpts])
-    right = judged.said == judged.fires
-    shares: dict[str, float | None] = {}
-    for fires, word in ((True, "recall"), (False, "silent")):
-        side = judged.fires == fires
-        for stratum in dict.fromkeys(strata[side].tolist()):
-            shares[f"{word}_{stratum.replace(' ', '_')}"] = float(right[side & (strata == stratum)].mean())
-    return shares
+    """Share of right judgements in every stratum that is there, those of firing excerpts first."""
+    of_stratum: dict[tuple[bool, str], list[bool]] = {}
+    right = (judged.said == judged.fires).tolist()
+    for excerpt, fires, one in zip(reading.excerpts, judged.fires.tolist(), right, strict=True):
+        of_stratum.setdefault((fires, excerpt.stratum), []).append(one)
+    return {
+        f"{'recall' if fires else 'silent'}_{stratum.replace(' ', '_')}": sum(found) / len(found)
+        for (fires, stratum), found in sorted(of_stratum.items(), key=lambda item: not item[0][0])
+    }

@@ -39,7 +39,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from exegete.scorers.statistics import Array, Paired, correlation, moments
+from exegete.scorers.statistics import Array, Paired, correlation
 
 _N, _X, _Y, _XX, _YY, _XY = range(6)
 """Columns of moments: words, simulated, true, their squares and their products."""
@@ -69,7 +69,7 @@ def correlation_draws(paired: Paired, sizes: tuple[int, ...], seed: int, n_draws
     """
     if paired.why_undefined is not None or not n_draws:
         return np.full(n_draws, np.nan)
-    rows = moments(paired)
+    rows = paired.moments
     imagined = imagine(rows, rows)
     own, other = draw_weights(sizes, seed, (n_draws + 1) // 2)
     seen = rows.T @ own.T  # (6, B / 2): a sum's draws lie together, which makes their correlation quick

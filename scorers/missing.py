@@ -20,7 +20,7 @@ import numpy as np
 from exegete.datastore.records import Floats
 from exegete.scorers.classification import Judgements
 from exegete.scorers.intervals import imagine
-from exegete.scorers.statistics import Paired, correlation, moments, pair
+from exegete.scorers.statistics import Paired, correlation, pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ def correlation_bounds(paired: Paired, missing: Sequence[Floats]) -> Bounds:
     Returns:
         Bounds that hold r between them. Silence can raise an r below 0: `wrong` is then r itself.
     """
-    rows = moments(paired)
+    rows = paired.moments
     value = float(correlation(rows.sum(0)))
     if not missing:
         return Bounds(value, value)
-    imagined = imagine(rows, moments(pair(missing, missing)))
+    imagined = imagine(rows, pair(missing, missing).moments)
     filled = [float(correlation(rows.sum(0) + more.sum(0))) for more in (imagined.wrong, imagined.right)]
     return Bounds(float(np.min([value, *filled])), float(np.max([value, *filled])))

@@ -28,10 +28,10 @@ PREDICTED = 0.5
 """A word at this level or above is predicted to fire: half a level, since levels may be expected values."""
 
 Group = Literal["top", "sampled", "quiet", "hard quiet"]
-GROUPS: tuple[Group, ...] = ("top", "sampled", "quiet", "hard quiet")
-"""Kinds of excerpt; "sampled" are all deciles together, which hold too few each to be resampled apart."""
-ACTIVATING, QUIET = GROUPS[:2], GROUPS[2:]
-"""The kinds of either side."""
+ACTIVATING: tuple[Group, Group] = ("top", "sampled")
+QUIET: tuple[Group, Group] = ("quiet", "hard quiet")
+"""Kinds of excerpt of either side; "sampled" are all deciles together, too few each to be resampled apart."""
+GROUPS: tuple[Group, ...] = (*ACTIVATING, *QUIET)
 _PLACE = {group: place for place, group in enumerate(GROUPS)}
 
 

@@ -52,10 +52,11 @@ def permutations(n: int, seed: int, n_perm: int) -> NDArray[np.intp]:
     """Random orders of n excerpts.
 
     Returns:
-        (n_perm, n), read-only; each row is a permutation of 0 to n - 1.
+        (n_perm, n), read-only; each row is a permutation of 0 to n - 1. A column's numbers lie together, as
+        deals are worked out excerpt by excerpt.
     """
     rng = np.random.default_rng([seed, 2])
-    orders = rng.permuted(np.tile(np.arange(n), (n_perm, 1)), axis=1)
+    orders = np.asfortranarray(rng.permuted(np.tile(np.arange(n), (n_perm, 1)), axis=1))
     orders.setflags(write=False)
     return orders
 
@@ -101,7 +102,7 @@ def dealt_correlations(paired: Paired, seed: int, n_perm: int) -> Array:
     orders = permutations(len(paired.lengths), seed, n_perm)
     sums = np.zeros((n_perm, 6))
     # Excerpt by excerpt, its six sums together: a third of the time that one sum after the other takes.
-    for with_others, dealt in zip(_pair_sums(paired.standardised()), orders.T, strict=True):
+    for with_others, dealt in zip(_pair_sums(paired.standardised), orders.T, strict=True):
         sums += with_others.take(dealt, axis=0)
     return correlation(sums)
 
@@ -128,12 +129,17 @@ def _pair_sums(paired: Paired) -> Array:
     lengths = paired.lengths
     n, longest = len(lengths), int(lengths.max())
     there = np.arange(longest) < lengths[:, None]
-    x, y = np.zeros((n, longest)), np.zeros((n, longest))
-    x[there], y[there] = paired.simulated, paired.true
+    values = np.zeros((4, n, longest))  # x, y and their squares
+    values[0][there], values[1][there] = paired.simulated, paired.true
+    np.square(values[:2], out=values[2:])
+    up_to = np.cumsum(values, axis=2).reshape(4, -1)
     shared = np.minimum(lengths[:, None], lengths)  # (n, n) words that i and j share
-    rows = np.arange(n)[:, None]
-    up_to = [np.cumsum(values, axis=1) for values in (x, y, x * x, y * y)]
-    sx, sy, sxx, syy = (
-        sums[rows, shared - 1] for sums in up_to
-    )  # row's own excerpt, cut at the other's length
-    return np.stack([shared.astype(np.float64), sx, sy.T, sxx, syy.T, x @ y.T], axis=-1)
+    last = np.arange(n)[:, None] * longest + shared - 1  # row's own excerpt, cut at the other's length
+    sums = np.empty((n, n, 6))
+    sums[..., 0] = shared
+    for column, own in ((1, up_to[0]), (3, up_to[2])):
+        sums[..., column] = own.take(last)
+    for column, own in ((2, up_to[1]), (4, up_to[3])):
+        sums[..., column] = own.take(last).T
+    sums[..., 5] = values[0] @ values[1].T
+    return sums

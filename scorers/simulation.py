@@ -22,7 +22,7 @@ import numpy as np
 from exegete.datastore.records import Evidence, Label, Score, Split
 from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.missing import correlation_bounds
-from exegete.scorers.reading import ACTIVATING, QUIET, Group, Reading, read
+from exegete.scorers.reading import ACTIVATING, GROUPS, QUIET, Group, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, dealt_correlations, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits
 from exegete.scorers.senses import sense_details
@@ -31,13 +31,12 @@ from exegete.scorers.statistics import (
     Array,
     absolute_deviation_explained,
     correlation,
-    moments,
     optional,
     pair,
 )
 from exegete.simulators.simulator import Simulator
 
-PARTS: Mapping[str, tuple[Group, tuple[Group, ...]]] = {
+PARTS: Mapping[str, tuple[Group, tuple[Group, Group]]] = {
     "r_top": ("top", QUIET),
     "r_sampled": ("sampled", QUIET),
     "r_random_quiet": ("quiet", ACTIVATING),
@@ -113,7 +112,7 @@ class SimulationScorer:
         paired = pair(reading.levels, [excerpt.activations for excerpt in reading.excerpts])
         if paired.why_undefined is not None:
             return self._undefined(reading, paired.why_undefined)
-        rows = moments(paired.standardised())
+        rows = paired.standardised.moments
         value = float(correlation(rows.sum(0)))
         draws = correlation_draws(paired, reading.strata, self.seed, self.n_boot)
         interval = percentile_interval(draws, self.level)
@@ -130,7 +129,6 @@ class SimulationScorer:
             "if_missing_right": bounds.right,
             "missing_mass": reading.missing_mass,
             **_parts(reading, rows),
-            **_deciles(reading, rows),
             **sense_details(reading),
         }
         return Score(
@@ -163,25 +161,29 @@ class SimulationScorer:
         )
 
 
+_DECILE = {f"decile {number}": number for number in range(1, 11)}
+
+
 def _parts(reading: Reading, rows: Array) -> dict[str, float | None]:
-    """Correlations over the corpus and over part of the excerpts, from the same sums."""
-    sums = [np.array([excerpt.weight for excerpt in reading.excerpts]) @ rows]
-    for kind, others in PARTS.values():
+    """Correlations over the corpus and over part of the excerpts, from the same sums.
+
+    Args:
+        reading: what was read.
+        rows: (n_excerpts, 6) moments of its excerpts.
+    """
+    groups = np.array(reading.groups)
+    of_kind = {kind: groups == kind for kind in GROUPS}
+    quiet = of_kind["quiet"] | of_kind["hard quiet"]
+    parts = []
+    for kind, (one, other) in PARTS.values():
         # Without its own kind a part would be something else under its name.
-        taken = [kind in reading.groups and group in (kind, *others) for group in reading.groups]
-        sums.append(rows[taken].sum(0))
-    values = correlation(np.stack(sums))
-    return dict(zip(("r_weighted", *PARTS), map(optional, values), strict=True))
-
-
-def _deciles(reading: Reading, rows: Array) -> dict[str, float | None]:
-    """Correlations on every decile that is there, strongest first, each against all quiet excerpts."""
-    strata = np.array([excerpt.stratum for excerpt in reading.excerpts])
-    quiet = np.array([group in QUIET for group in reading.groups])
-    deciles = [f"decile {number}" for number in range(10, 0, -1)]
-    there = [decile for decile in deciles if (strata == decile).any()]
-    sums = [rows[quiet].sum(0) + rows[(strata == decile) & ~quiet].sum(0) for decile in there]
-    values = correlation(np.stack(sums)) if sums else ()
-    return {
-        f"r_{decile.replace(' ', '_')}": optional(value) for decile, value in zip(there, values, strict=True)
-    }
+        parts.append((of_kind[kind] | of_kind[one] | of_kind[other]) & of_kind[kind].any())
+    decile = np.array([_DECILE.get(excerpt.stratum, 0) for excerpt in reading.excerpts])
+    there = sorted({*decile.tolist()} - {0}, reverse=True)
+    in_decile = (decile == np.array(there)[:, None]) & ~quiet
+    taken = np.concatenate([[quiet], parts, in_decile])
+    sums = np.add.reduce(np.broadcast_to(rows, (len(taken), *rows.shape)), axis=1, where=taken[:, :, None])
+    sums[1 + len(parts) :] += sums[0]
+    sums[0] = np.array([excerpt.weight for excerpt in reading.excerpts]) @ rows
+    names = ("r_weighted", *PARTS, *(f"r_decile_{number}" for number in there))
+    return dict(zip(names, map(optional, correlation(sums)), strict=True))

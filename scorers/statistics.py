@@ -3,7 +3,7 @@
 Words of one excerpt are not independent, so whatever is resampled is resampled by excerpt. Correlation is
 therefore written as a function of six sums an excerpt, and a resample is one matrix product:
 
-    simulated, true ── pair ─> Paired ── moments ─> (n_excerpts, 6)
+    simulated, true ── pair ─> Paired.moments (n_excerpts, 6)
     weights (B, n_excerpts) @ moments ─> (B, 6) ── correlation ─> (B,)
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,9 @@ _FLAT = 1e-10
 """A variance below this share of the mean square is rounding, not variance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Paired:
-    """Simulated and true values of the same words, excerpt after excerpt."""
+    """Simulated and true values of the same words, excerpt after excerpt; what follows is worked out once."""
 
     simulated: Array
     """(n_words,) levels, 0 to 10."""
@@ -37,7 +38,7 @@ class Paired:
     lengths: NDArray[np.intp]
     """(n_excerpts,) words of every excerpt; they sum to n_words."""
 
-    @property
+    @cached_property
     def why_undefined(self) -> str | None:
         """Why these words have no correlation, or None when they have one."""
         for values, reason in ((self.simulated, CONSTANT_SIMULATION), (self.true, CONSTANT_ACTIVATIONS)):
@@ -45,12 +46,24 @@ class Paired:
                 return f"{reason}: {values[0]:.3g} on all {len(values):,} words"
         return None
 
+    @cached_property
     def standardised(self) -> Paired:
         """The same words with mean 0 and standard deviation 1 (a constant side becomes zeros).
 
         Correlations are unchanged by it, and sums of squares no longer cancel.
         """
         return Paired(_standardise(self.simulated), _standardise(self.true), self.lengths)
+
+    @cached_property
+    def moments(self) -> Array:
+        """Sums over the words of every excerpt, all that a correlation needs.
+
+        (n_excerpts, 6): n, Σx, Σy, Σxx, Σyy, Σxy, where x is the simulated and y the true value.
+        """
+        x, y = self.simulated, self.true
+        words = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])  # (6, n_words)
+        starts = np.cumsum(self.lengths) - self.lengths
+        return np.ascontiguousarray(np.add.reduceat(words, starts, axis=1).T)
 
 
 def pair(simulated: Sequence[Floats], true: Sequence[Floats]) -> Paired:
@@ -74,28 +87,16 @@ def pair(simulated: Sequence[Floats], true: Sequence[Floats]) -> Paired:
     return paired
 
 
-def moments(paired: Paired) -> Array:
-    """Sums over the words of every excerpt, all that a correlation needs.
-
-    Returns:
-        (n_excerpts, 6): n, Σx, Σy, Σxx, Σyy, Σxy, where x is the simulated and y the true value.
-    """
-    x, y = paired.simulated, paired.true
-    words = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])  # (6, n_words)
-    starts = np.cumsum(paired.lengths) - paired.lengths
-    return np.ascontiguousarray(np.add.reduceat(words, starts, axis=1).T)
-
-
 def correlation(sums: Array) -> Array:
     """Pearson's r from sums of moments, NaN where one side does not vary.
 
     Args:
-        sums: (..., 6) as of `moments`, added up over excerpts with any weights.
+        sums: (..., 6) as of `Paired.moments`, added up over excerpts with any weights.
 
     Returns:
         (...,) correlations, -1 to 1.
     """
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    n, x, y, xx, yy, xy = (sums[..., column] for column in range(6))
     with np.errstate(divide="ignore", invalid="ignore"):
         x_variance = xx - x * x / n  # times n, like everything here
         y_variance = yy - y * y / n
@@ -119,7 +120,7 @@ def pearson(paired: Paired, weights: Sequence[float] | Array | None = None) -> f
     """
     if paired.why_undefined is not None:
         return None
-    sums = moments(paired.standardised())
+    sums = paired.standardised.moments
     return optional(correlation(sums.sum(0) if weights is None else np.asarray(weights) @ sums))
 
 

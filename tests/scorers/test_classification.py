@@ -18,6 +18,7 @@ from exegete.scorers.classification import (
     balanced_accuracy_draws,
     dealt_balanced_accuracies,
     f1,
+    share_draws,
     weighted,
 )
 from exegete.scorers.resampling import compare, percentile_interval, permutations
@@ -145,3 +146,13 @@ def test_one_kind_alone_is_refused() -> None:
     for fires in (np.ones(3, bool), np.zeros(3, bool)):
         with pytest.raises(ValueError, match="both kinds"):
             Judgements(fires, fires, fires.astype(float))
+
+
+def test_draws_are_kept() -> None:
+    """Equal counts share their draws, which nobody can write to; other counts and seeds have their own."""
+    (one, other), again = share_draws(((3, 4), (2, 4)), 1, 50), share_draws(((3, 4), (2, 4)), 1, 50)
+    assert np.array_equal(one, again[0])
+    assert not np.array_equal(one, share_draws(((3, 4), (2, 4)), 2, 50)[0])
+    assert not np.array_equal(other, share_draws(((3, 4), (1, 4)), 1, 50)[1])
+    with pytest.raises(ValueError, match="read-only"):
+        one[0] = 1.0

@@ -14,7 +14,6 @@ from exegete.scorers.statistics import (
     Paired,
     absolute_deviation_explained,
     correlation,
-    moments,
     pair,
     pearson,
 )
@@ -82,7 +81,7 @@ def test_constant_sides_have_no_correlation() -> None:
 def test_a_constant_part_is_undefined_after_standardising() -> None:
     """Excerpts that are constant among themselves, off the mean of all, still sum to an undefined r."""
     paired = pair([np.full(9, 0.1), np.array([0.1, 7.0])], [np.arange(9.0) / 7, np.array([3.0, 9.0])])
-    rows = moments(paired.standardised())
+    rows = paired.standardised.moments
     assert np.isnan(correlation(rows[0]))
     assert np.isfinite(correlation(rows.sum(0)))
 
@@ -91,7 +90,7 @@ def test_moments_are_sums() -> None:
     """Moments are the six sums over each excerpt's words."""
     paired = made(3, 5)
     start = 0
-    for length, row in zip(paired.lengths, moments(paired), strict=True):
+    for length, row in zip(paired.lengths, paired.moments, strict=True):
         x, y = paired.simulated[start : start + length], paired.true[start : start + length]
         expected = [length, sum(x), sum(y), sum(x * x), sum(y * y), sum(x * y)]
         assert row.tolist() == pytest.approx(expected, rel=1e-12)

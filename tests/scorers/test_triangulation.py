@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from exegete.datastore.records import Score, Verdict
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.simulation import PARTS, SimulationScorer
-from exegete.scorers.statistics import Paired, correlation, moments, optional
+from exegete.scorers.statistics import Paired, correlation, optional
 from exegete.scorers.triangulation import SENTENCES, Reason, disagreements, opponent, stance
 from exegete.scorers.verdict import decide
 from tests.scorers.scorer_fakes import FEATURE, LABEL, FakeSimulator, Predict, evidence, faithful, noisy
@@ -154,7 +154,7 @@ def r_by_part(
             true.append(y)
             groups.append(kind)
     lengths = np.full(len(groups), 24)
-    rows = moments(Paired(np.concatenate(simulated), np.concatenate(true), lengths).standardised())
+    rows = Paired(np.concatenate(simulated), np.concatenate(true), lengths).standardised.moments
     details = {
         part: optional(correlation(rows[np.isin(groups, (own, *others))].sum(0)))
         for part, (own, others) in PARTS.items()
