@@ -6,6 +6,7 @@ Every function returns plain lines that are fenced where they enter a prompt (se
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +81,17 @@ def as_marked(excerpts: Sequence[Excerpt], maximum: float) -> str:
 
     Marked are words above 30% of the excerpt's own maximum; levels are relative to the feature's.
     """
-    return "\n\n".join(
-        f"Excerpt {number}: {_marked_text(excerpt)}\nLevels: {_marked_levels(excerpt, maximum)}"
-        for number, excerpt in enumerate(excerpts, start=1)
-    )
+    blocks: list[str] = []
+    marked, shown = _marked_and_levels([excerpt.activations for excerpt in excerpts], maximum)
+    end = 0
+    for number, excerpt in enumerate(excerpts, start=1):
+        tokens = excerpt.context.tokens
+        start, end = end, end + len(tokens)
+        text = marked_text(tokens, marked[start:end])
+        rows = compress(zip(tokens, shown[start:end], strict=True), marked[start:end])
+        listed = _listed([f"{shown_word(token)} {level}" for token, level in rows])
+        blocks.append(f"Excerpt {number}: {text}\nLevels: {listed}")
+    return "\n\n".join(blocks)
 
 
 def as_attempts(attempts: Sequence[Attempt], maximum: float) -> str:
@@ -167,22 +175,14 @@ def _experiment(experiment: Experiment, maximum: float) -> list[str]:
     ]
 
 
-def _marked(excerpt: Excerpt) -> NDArray[np.bool_]:
-    """(n_tokens,) whether each word is above the bar of its excerpt."""
-    bar = MARKED * max(excerpt.peak, 0.0)
-    return np.asarray(excerpt.activations > bar, dtype=np.bool_)
-
-
-def _marked_text(excerpt: Excerpt) -> str:
-    """Running text with marks that the text itself can't make."""
-    return marked_text(excerpt.context.tokens, _marked(excerpt).tolist())
-
-
-def _marked_levels(excerpt: Excerpt, maximum: float) -> str:
-    """The marked words in their order, each with its level."""
-    shown = levels(excerpt.activations, maximum).tolist()
-    rows = zip(excerpt.context.tokens, shown, _marked(excerpt).tolist(), strict=True)
-    return _listed([f"{shown_word(token)} {level}" for token, level, marked in rows if marked])
+def _marked_and_levels(activations: Sequence[Floats], maximum: float) -> tuple[list[bool], list[int]]:
+    """Of the words of all excerpts, end to end: whether each is above the bar of its excerpt, and its level."""
+    lengths = [len(words) for words in activations]
+    ended = np.concatenate([*activations, np.zeros(1, dtype=np.float32)])  # so that each has a maximum
+    peaks = np.maximum.reduceat(ended, np.cumsum([0, *lengths])[:-1])
+    bars = (MARKED * np.maximum(peaks.astype(np.float64), 0.0)).astype(np.float32)
+    values = ended[:-1]
+    return (values > np.repeat(bars, lengths)).tolist(), levels(values, maximum).tolist()
 
 
 def _passage(context: Context) -> str:
