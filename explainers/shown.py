@@ -176,7 +176,7 @@ def _experiment(experiment: Experiment, maximum: float) -> list[str]:
 
 
 def _marked_and_levels(activations: Sequence[Floats], maximum: float) -> tuple[list[bool], list[int]]:
-    """Of the words of all excerpts, end to end: whether each is above the bar of its excerpt, and its level."""
+    """Whether each word is above the bar of its excerpt, and its level, for all excerpts end to end."""
     lengths = [len(words) for words in activations]
     ended = np.concatenate([*activations, np.zeros(1, dtype=np.float32)])  # so that each has a maximum
     peaks = np.maximum.reduceat(ended, np.cumsum([0, *lengths])[:-1])

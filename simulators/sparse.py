@@ -22,7 +22,7 @@ from exegete.errors import LLMStop
 from exegete.llm.llm import LLM, Message, Request
 from exegete.llm.structured import ask
 from exegete.prompts import digest, render
-from exegete.prompts.material import LINE_BREAK, breaks_line, shown_word, shown_words, spaced
+from exegete.prompts.material import LINE_BREAK, breaks_line, shown_word, spaced
 from exegete.simulators.simulator import Simulation
 from exegete.simulators.sparse_reply import Listing, NumberedSimulation, QuotedSimulation, read_items
 
@@ -138,8 +138,8 @@ class SparseSimulator:
         answer = await ask(self._llm, request, self._reply)
         if answer.value is None:
             return answer.why_missing or "the reply could not be read"
-        words = {number: shown_words(context.tokens) for number, context in contexts.items()}
-        return read_items(answer.value.excerpts, words, numbered=self._numbered)
+        asked = {number: context.tokens for number, context in contexts.items()}
+        return read_items(answer.value.excerpts, asked, numbered=self._numbered)
 
     def _line(self, tokens: tuple[str, ...]) -> str:
         """An excerpt on one line, its words one space apart, numbered or not."""

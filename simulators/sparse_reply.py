@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from exegete.datastore.records import MAX_LEVEL, Floats
-from exegete.prompts.material import LINE_BREAK, shown_word
+from exegete.prompts.material import LINE_BREAK, shown_word, shown_words
 
 
 def _item_schema(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def read_items(
 
     Args:
         items: what the reply lists, as decoded from JSON: anything.
-        asked: the words of each excerpt as printed, by its number.
+        asked: the words of each excerpt by its number, printed or as they are.
         numbered: whether words are named by number.
 
     Returns:
@@ -82,10 +82,10 @@ def read_items(
             # Numbers are off, by one perhaps: no other item can be trusted to be about its excerpt.
             return dict.fromkeys(asked, f"the reply has an excerpt {number}, which was not asked about")
         by_number[number].append(item)
-    return {number: _read_one(by_number[number], words, numbered) for number, words in asked.items()}
+    return {number: _read_one(by_number[number], tokens, numbered) for number, tokens in asked.items()}
 
 
-def _read_one(items: Sequence[Mapping[str, object]], words: Sequence[str], numbered: bool) -> Floats | str:
+def _read_one(items: Sequence[Mapping[str, object]], tokens: Sequence[str], numbered: bool) -> Floats | str:
     """Read one excerpt: its levels, or why they are missing."""
     if not items:
         return "the reply has no entry for this excerpt"
@@ -94,12 +94,12 @@ def _read_one(items: Sequence[Mapping[str, object]], words: Sequence[str], numbe
     if items[0].keys() != {"excerpt", "fires"}:
         return 'an entry has "excerpt" and "fires" and nothing else'
     try:
-        return _read_fires(items[0]["fires"], words, numbered)
+        return _read_fires(items[0]["fires"], tokens, numbered)
     except Unreadable as error:
         return str(error)
 
 
-def _read_fires(fires: object, words: Sequence[str], numbered: bool) -> Floats:
+def _read_fires(fires: object, tokens: Sequence[str], numbered: bool) -> Floats:
     """Put the levels of a list at their words.
 
     Raises:
@@ -107,7 +107,10 @@ def _read_fires(fires: object, words: Sequence[str], numbered: bool) -> Floats:
     """
     if not isinstance(fires, list):
         raise Unreadable('"fires" must be a list')
-    levels = np.zeros(len(words), dtype=np.float32)
+    levels = np.zeros(len(tokens), dtype=np.float32)
+    if not fires:
+        return levels
+    words = shown_words(tokens)
     said: dict[int, int] = {}
     for entry in fires:
         if not isinstance(entry, list) or len(entry) != (2 if numbered else 3):
@@ -144,24 +147,28 @@ def _quoted_place(quoted: object, occurrence: object, words: Sequence[str]) -> i
     if not isinstance(quoted, str) or not quoted.strip():
         raise Unreadable("a word must be quoted as text")
     word = _as_printed(quoted)
-    places = [place for place, printed in enumerate(words) if printed == word]
-    if not places:
-        places = [place for place, printed in enumerate(words) if printed.casefold() == word.casefold()]
-    if not places:
+    wanted, printed = word, words
+    if not (n := printed.count(wanted)):
+        wanted, printed = word.casefold(), [other.casefold() for other in words]
+        n = printed.count(wanted)
+    if not n:
         raise Unreadable(f'"{_short(word)}" is not a word of this excerpt')
-    if not _is_whole(occurrence) or not 1 <= occurrence <= len(places):
+    if not _is_whole(occurrence) or not 1 <= occurrence <= n:
         raise Unreadable(
-            f'the occurrence of "{_short(word)}" must be a whole number from 1 to {len(places)}: '
-            f"there are {len(places)} of it"
+            f'the occurrence of "{_short(word)}" must be a whole number from 1 to {n}: there are {n} of it'
         )
-    return places[occurrence - 1]
+    place = -1
+    for _ in range(occurrence):
+        place = printed.index(wanted, place + 1)
+    return place
 
 
 def _as_printed(quoted: str) -> str:
     """A quoted word as it would be printed; the mark of a line break before it is whitespace, not a word."""
-    word = shown_word(quoted)
-    after_break = quoted.strip().removeprefix(LINE_BREAK)
-    return shown_word(after_break) if after_break[:1].isspace() else word
+    if LINE_BREAK in quoted:
+        after_break = quoted.strip().removeprefix(LINE_BREAK)
+        return shown_word(after_break if after_break[:1].isspace() else quoted)
+    return shown_word(quoted)
 
 
 def _short(word: str) -> str:
