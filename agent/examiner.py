@@ -10,6 +10,7 @@ from exegete.datastore.records import Label, Plan, Score, Verdict
 from exegete.explainers.hygiene import reads_like_instruction
 from exegete.scorers.scorer import Scorer
 from exegete.scorers.stopping import Looks
+from exegete.scorers.together import score_together
 from exegete.scorers.triangulation import Reason
 from exegete.scorers.verdict import decide
 
@@ -76,7 +77,7 @@ class Examiner:
         evidence = self.evidence.report(label.feature, self.plan)
         if self.looks is not None:
             return await self.looks.score(label, evidence)
-        return tuple([await scorer.score(label, evidence) for scorer in self.scorers])
+        return await score_together(self.scorers, label, evidence)
 
 
 def remarks(label: Label) -> tuple[Reason, ...]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from exegete.agent import strategy
 from exegete.agent.examiner import Examiner
 from exegete.agent.state import CaseState, Taken, Trial
@@ -17,11 +19,13 @@ from exegete.agent.tags import at_stage
 from exegete.agent.tally import tokens_so_far
 from exegete.agent.testing import Testing
 from exegete.datastore.evidence import AgentEvidence
-from exegete.datastore.records import Evidence, FeatureId, Label, Plan, Score, Verdict
+from exegete.datastore.records import FeatureId, Floats, Label, Plan, Score, Verdict
 from exegete.errors import NoReadableReply, SubjectError
 from exegete.explainers.explainer import Attempt, Explainer, Mistake
-from exegete.scorers.reading import read
+from exegete.scorers.reading import Reading
 from exegete.scorers.scorer import Scorer
+from exegete.scorers.statistics import largest
+from exegete.scorers.together import score_and_read
 from exegete.simulators.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -106,15 +110,18 @@ class Nodes:
         """Score the pending labels on the refine split, find each one's worst mistakes there, and decide."""
         at_stage("trial")
         evidence = self.evidence.refine(state["feature"], self.plan)
-        tried = [(label, await self.scorer.score(label, evidence)) for label in state["pending"]]
-        attempts = [await self._attempt(label, score, evidence) for label, score in tried]
+        tried, attempts = [], []
+        for label in state["pending"]:
+            score, reading = await score_and_read(self.scorer, self.simulator, self.seed, label, evidence)
+            tried.append(Trial(label, score))
+            attempts.append(_attempt(label, score, reading, evidence.maximum))
         ranked = _best_first([*state["attempts"], *attempts])
         best = (*state["best_by_round"], ranked[0].score)
         spent = (*state.get("spent_by_round", ()), tokens_so_far())
         case = strategy.Standing(best, self.rounds, self.testing is not None, spent, self.case_budget)
         return {
             "pending": (),
-            "trials": (*state["trials"], *(Trial(label, score) for label, score in tried)),
+            "trials": (*state["trials"], *tried),
             "attempts": ranked,
             "best_by_round": best,
             "spent_by_round": spent,
@@ -179,17 +186,15 @@ class Nodes:
         """To `output`, where the job asks for it."""
         return "end" if self.effects is None else "output"
 
-    async def _attempt(self, label: Label, score: Score, evidence: Evidence) -> Attempt:
-        reading = await read(self.simulator, label, evidence, self.seed)
-        misses, false_alarms = [], []
-        for excerpt, levels in zip(reading.excerpts, reading.levels, strict=True):
-            mistake = Mistake(excerpt, levels)
-            # Both on a scale of 0 to 1: how much of the feature's range was missed, or made up.
-            true = excerpt.activations / (evidence.maximum or 1.0)
-            difference = true - levels / 10.0
-            misses.append((float(difference.max(initial=0.0)), mistake))
-            false_alarms.append((float((-difference).max(initial=0.0)), mistake))
-        return Attempt(label, score.value, _worst(misses), _worst(false_alarms))
+
+def _attempt(label: Label, score: Score, reading: Reading, maximum: float) -> Attempt:
+    """A label that was tried, with its worst mistakes."""
+    if not reading.excerpts:
+        return Attempt(label, score.value, (), ())
+    # Both on a scale of 0 to 1: how much of the feature's range was missed, or made up.
+    true = np.concatenate([excerpt.activations for excerpt in reading.excerpts]) / (maximum or 1.0)
+    missed = true - np.concatenate(reading.levels) / 10.0
+    return Attempt(label, score.value, _worst(missed, reading), _worst(-missed, reading))
 
 
 def _took(state: CaseState, step: str, decision: strategy.Decision) -> CaseState:
@@ -197,10 +202,16 @@ def _took(state: CaseState, step: str, decision: strategy.Decision) -> CaseState
     return {"decisions": (*state.get("decisions", ()), Taken(step, decision))}
 
 
-def _worst(mistakes: Sequence[tuple[float, Mistake]]) -> tuple[Mistake, ...]:
-    """The largest mistakes, leaving out those too small to speak of."""
-    ranked = sorted(mistakes, key=lambda pair: -pair[0])
-    return tuple(mistake for size, mistake in ranked[:MISTAKES] if size >= 0.2)
+def _worst(sizes: Floats, reading: Reading) -> tuple[Mistake, ...]:
+    """The excerpts with the largest mistakes, leaving out those too small to speak of.
+
+    Args:
+        sizes: (n_words,) how large the mistake is at every word.
+        reading: the excerpts, end to end in `sizes`.
+    """
+    of_each = largest(sizes, [len(levels) for levels in reading.levels]).tolist()
+    ranked = sorted(range(len(of_each)), key=lambda i: -of_each[i])[:MISTAKES]
+    return tuple(Mistake(reading.excerpts[i], reading.levels[i]) for i in ranked if of_each[i] >= 0.2)
 
 
 def _best_first(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:

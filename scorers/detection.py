@@ -30,6 +30,7 @@ from exegete.scorers.missing import accuracy_bounds
 from exegete.scorers.reading import ACTIVATING, PREDICTED, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits, unscored
+from exegete.scorers.statistics import largest
 from exegete.simulators.simulator import Simulator
 
 
@@ -123,9 +124,9 @@ class DetectionScorer:
 
 def judge(reading: Reading) -> Judgements:
     """Judgements of whole excerpts from the levels of their words: firing from half a level on."""
-    strength = np.array([float(levels.max()) for levels in reading.levels])
+    strength = largest(np.concatenate(reading.levels), [len(levels) for levels in reading.levels])
     fires = np.array([group in ACTIVATING for group in reading.groups])
-    return Judgements(fires=fires, said=strength >= PREDICTED, strength=strength)
+    return Judgements(fires=fires, said=strength >= PREDICTED, strength=strength.astype(np.float64))
 
 
 def _over_corpus(reading: Reading, judged: Judgements) -> dict[str, float | None]:

@@ -143,6 +143,24 @@ def absolute_deviation_explained(paired: Paired) -> float | None:
     return float(1.0 - np.abs(residual).mean() / np.abs(y).mean())
 
 
+def largest(values: Floats, lengths: Sequence[int]) -> Floats:
+    """The largest value of every excerpt.
+
+    Args:
+        values: (n_words,) of excerpts end to end.
+        lengths: words of every excerpt, of one at least; they sum to n_words.
+
+    Returns:
+        (n_excerpts,).
+
+    Raises:
+        ValueError: an excerpt has no words.
+    """
+    if 0 in lengths:
+        raise ValueError("an excerpt without words has no largest value")
+    return np.asarray(np.maximum.reduceat(values, np.cumsum([0, *lengths[:-1]])))
+
+
 def optional(value: float | np.floating | Array) -> float | None:
     """A number, or None where it is NaN."""
     number = float(value)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from exegete.datastore.records import Context, Evidence, Floats, Label, Score
 from exegete.scorers.reading import MIN_A_SIDE, Group, Reading, group_of, read
 from exegete.scorers.scorer import Scorer, refuse_other_splits
 from exegete.scorers.statistics import Array
+from exegete.scorers.together import ReadsSimulation, score_together
 from exegete.simulators.simulator import Simulation, Simulator
 
 PORTION = 20
@@ -47,17 +48,6 @@ _NODES = 128
 
 Spending = Callable[[float], float]
 """From the share of the excerpts asked about to the share of α that may be spent by then."""
-
-
-@runtime_checkable
-class ReadsSimulation(Protocol):
-    """A scorer that reads its value from a simulation which others read too.
-
-    It is a dataclass. One by which scoring can be stopped has a field `level`, of its interval.
-    """
-
-    def score_reading(self, reading: Reading) -> Score:
-        """Score a simulation that has been read."""
 
 
 def rising(time: float) -> float:
@@ -190,7 +180,7 @@ class Looks:
             refuse_other_splits(scorer, evidence)
         primary = self.scorers[0]
         if not (isinstance(primary, ReadsSimulation) and "level" in _parameters(primary)):
-            return tuple([await scorer.score(label, evidence) for scorer in self.scorers])
+            return await score_together(self.scorers, label, evidence)
         reading, level = await self._read_enough(primary, label, evidence)
         n_planned = len(evidence.excerpts) if reading.n_asked else 0
         scores = []

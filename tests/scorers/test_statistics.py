@@ -14,6 +14,7 @@ from exegete.scorers.statistics import (
     Paired,
     absolute_deviation_explained,
     correlation,
+    largest,
     pair,
     pearson,
 )
@@ -122,3 +123,13 @@ def test_what_does_not_fit_is_refused(simulated: list[np.ndarray], true: list[np
     """Different excerpts, empty ones and values that are no numbers are errors, never scores."""
     with pytest.raises(ValueError, match="simulated and true values must be"):
         pair(simulated, true)
+
+
+@given(st.lists(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=4), min_size=1, max_size=5))
+def test_largest(excerpts: list[list[float]]) -> None:
+    """Of every excerpt its largest value, in order; an excerpt without words has none."""
+    values = np.array([value for excerpt in excerpts for value in excerpt], dtype=np.float32)
+    lengths = [len(excerpt) for excerpt in excerpts]
+    assert largest(values, lengths).tolist() == [max(excerpt) for excerpt in excerpts]
+    with pytest.raises(ValueError, match="without words"):
+        largest(values, [*lengths, 0])
