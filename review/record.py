@@ -28,12 +28,11 @@ from exegete.datastore.store import Store, insert_rows
 from exegete.datastore.workspace import Workspace
 from exegete.errors import UsageError
 from exegete.explainers.hygiene import clean, why_refused
+from exegete.review.believed import DECISIONS, believed, rows_of
 from exegete.review.history import stacks
 from exegete.review.keys import Key, key_of
 
 Kind = Literal["accept", "edit", "reject", "skip", "flag", "unflag", "comment"]
-DECISIONS = ("accept", "edit", "reject")
-
 REASONS = ("too broad", "too narrow", "wrong", "output feature", "polysemantic", "unreadable", "dead")
 """Why a label is rejected, in the order of the keys 1 to 7; anything else goes into free words."""
 
@@ -124,14 +123,10 @@ def current(con: duckdb.DuckDBPyConnection, key: Key) -> dict[str, Any]:
     Raises:
         UsageError: it has none.
     """
-    found = _rows(
-        con,
-        "SELECT * FROM labels WHERE feature_index = ? AND polarity = ? AND harvest = ?",
-        [key.index, key.polarity, key.harvest],
-    )
-    if not found:
+    found = believed(con, key.harvest, [key.index]).rows.get((key.index, key.polarity))
+    if found is None:
         raise UsageError(f"feature {key} of {key.harvest} has no result yet: label it first")
-    return found[0]
+    return found
 
 
 def _refuse(act: Act, row: dict[str, Any]) -> None:
@@ -274,15 +269,9 @@ def _remark(text: str | None) -> str | None:
 
 def _of_reviewer(con: duckdb.DuckDBPyConnection, reviewer: str) -> list[dict[str, Any]]:
     """A reviewer's events, oldest first."""
-    return _rows(
+    return rows_of(
         con,
         "SELECT event, decision, target, run, harvest, feature_index, polarity, label_before, reviewer, "
         "made_at FROM store.reviews WHERE reviewer = ? ORDER BY made_at",
         [reviewer],
     )
-
-
-def _rows(con: duckdb.DuckDBPyConnection, sql: str, known: list[Any]) -> list[dict[str, Any]]:
-    cursor = con.execute(sql, known)
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -120,33 +120,6 @@ LEFT JOIN edited e
 LEFT JOIN asked k
     ON k.feature_index = o.feature_index AND k.polarity = o.polarity AND k.harvest = o.harvest;
 
--- The same rows for features of which no person decided, edited or scored anything; of others it is not true. Who
--- asks of one feature at a time has them in half the time: most of what `labels` joins is what people did.
-CREATE OR REPLACE VIEW store.said AS
-SELECT
-    o.* EXCLUDE (label_id, looks, made_at) REPLACE (
-        coalesce(v.status, o.status) AS status,
-        coalesce(q.confidence, o.confidence) AS confidence,
-        coalesce(v.why, o.why) AS why,
-        CASE WHEN v.status IS NULL THEN o.reasons ELSE v.reasons END AS reasons
-    ),
-    o.score - o.chance AS lift,
-    q.q_value,
-    q.twins,
-    CAST(o.looks AS INTEGER) AS report_looks,
-    CAST(NULL AS VARCHAR) AS reviewer,
-    h.subject,
-    h.site,
-    h.layer,
-    h.dictionary,
-    o.made_at AS labelled_at
-FROM store.latest o
-JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
-LEFT JOIN store.q_values q
-    ON q.feature_index = o.feature_index AND q.polarity = o.polarity AND q.run = o.run AND q.scorer = o.scorer
-LEFT JOIN store.reverdicts v
-    ON v.feature_index = o.feature_index AND v.polarity = o.polarity AND v.harvest = o.harvest AND v.run = o.run;
-
 -- One row a harvested feature, labelled or not.
 CREATE OR REPLACE VIEW features AS
 SELECT f.feature_index, f.polarity, f.density, f.fired, f.maximum, f.threshold, f.metadata,

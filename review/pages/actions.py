@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from exegete.errors import UsageError
 from exegete.explainers.hygiene import clean, why_refused
+from exegete.review.believed import DECISIONS
 from exegete.review.keys import Key, key_of
 from exegete.review.pages.addresses import card_address, key_in, queue_address, wanted_in
 from exegete.review.pages.blind import written_first
@@ -18,7 +19,7 @@ from exegete.review.pages.orders import Wanted
 from exegete.review.pages.room import Room
 from exegete.review.pages.texts import visible
 from exegete.review.pages.views import seen_digest, show_card
-from exegete.review.record import DECISIONS, Act, Done, Kind, Stale, record, redo, undo
+from exegete.review.record import Act, Done, Kind, Stale, record, redo, undo
 
 router = APIRouter()
 

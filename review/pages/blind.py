@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from exegete.review.pages.facts import Row
+from exegete.review.believed import DECISIONS, Row
 from exegete.review.pages.room import Card, Room
-from exegete.review.record import DECISIONS
 
 
 def is_hidden(room: Room, card: Card) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,9 @@ import duckdb
 
 from exegete.datastore.evidence_rows import Key as IndexKey
 from exegete.datastore.store import Store
+from exegete.review.believed import Row, believed, rows_of
 from exegete.review.keys import Key
 from exegete.review.pages.texts import Piece, differences
-
-Row = dict[str, Any]
 
 HISTORY = 12
 """Texts of a label's history on a card, the latest."""
@@ -80,20 +79,15 @@ def read_facts(store: Store, key: Key, nearest: Sequence[tuple[IndexKey, float]]
     """
 
     def work(con: duckdb.DuckDBPyConnection) -> Facts | None:
-        labels = _rows(con, _LABELS, _where(key))
-        asked = [key.harvest, *{key.index, *(index for (index, _), _ in nearest)}]
-        among = f"harvest = ? AND feature_index IN ({', '.join('?' * (len(asked) - 1))})"
-        sql = f"SELECT DISTINCT feature_index, polarity FROM store.reviews WHERE {among}"
-        by_people = {(row["feature_index"], row["polarity"]) for row in _rows(con, sql, asked)}
-        # What nobody touched is as runs said: that takes half the time, and is most of what is looked at.
-        touched = by_people or any(label["author"] == "person" for label in labels)
-        known = _rows(con, f"SELECT * FROM {'labels' if touched else 'store.said'} WHERE {among}", asked)
-        rows = {(row["feature_index"], row["polarity"]): row for row in known}
+        indices = [key.index, *(index for (index, _), _ in nearest)]
+        known = believed(con, key.harvest, indices)
         of_key = (key.index, key.polarity)
-        if of_key not in rows:
+        if of_key not in known.rows:
             return None
-        events = _rows(con, _EVENTS, _where(key)) if of_key in by_people else []
-        return _facts(con, key, rows[of_key], labels, events, _neighbours(rows, nearest))
+        labels = [row for row in known.labels.get(of_key, ()) if row["side"] != "output"]
+        labels.sort(key=lambda row: (row["made_at"], row["round"]))
+        events = known.events.get(of_key, ())
+        return _facts(con, key, known.rows[of_key], labels, events, _neighbours(known.rows, nearest))
 
     return store.reading(work)
 
@@ -107,47 +101,42 @@ def _facts(
     neighbours: tuple[Row, ...],
 ) -> Facts:
     where = _where(key)
-    ids = sorted({label["label_id"] for label in labels})
-    scores = (
-        _rows(con, "SELECT * FROM store.scores WHERE label_id IN (SELECT unnest(?))", [ids]) if ids else []
-    )
-    runs = _rows(con, _RUN, [row["run"]])
+    scores = _scores(con, {label["label_id"] for label in labels})
+    parameters = rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [row["run"]])
+    thresholds = rows_of(con, _THRESHOLD, [row["run"]])
     by_text = {label["text"]: label["label_id"] for label in labels}
     return Facts(
         row,
-        _json(runs[0]["parameters"]) if runs else None,
-        runs[0]["threshold"] if runs else None,
+        _json(parameters[0]["parameters"]) if parameters else None,
+        thresholds[0]["threshold"] if thresholds else None,
         _history(labels, scores, events, row["label"]),
         _report_scores(scores, by_text.get(row["label"]), row),
         tuple(
-            _rows(con, f"SELECT * FROM store.experiments WHERE {_OF_FEATURE} ORDER BY {_FAILED_FIRST}", where)
+            rows_of(
+                con, f"SELECT * FROM store.experiments WHERE {_OF_FEATURE} ORDER BY {_FAILED_FIRST}", where
+            )
         ),
         tuple(
-            _rows(con, f"SELECT * FROM store.decisions WHERE {_OF_FEATURE} ORDER BY made_at, number", where)
+            rows_of(con, f"SELECT * FROM store.decisions WHERE {_OF_FEATURE} ORDER BY made_at, number", where)
         ),
-        tuple(_rows(con, f"SELECT * FROM store.outputs WHERE {_OF_FEATURE} ORDER BY kind", where)),
+        tuple(rows_of(con, f"SELECT * FROM store.outputs WHERE {_OF_FEATURE} ORDER BY kind", where)),
         tuple(events),
-        tuple(_rows(con, _COSTS, [str(key), sorted({label["run"] for label in labels} | {row["run"]})])),
+        tuple(rows_of(con, _COSTS, [str(key), sorted({label["run"] for label in labels} | {row["run"]})])),
         neighbours,
         _is_flagged(events),
     )
 
 
-_LABELS = f"""
-SELECT label_id, text, author, round, run, side, made_at FROM store.labels
-WHERE {_OF_FEATURE} AND side IS DISTINCT FROM 'output' ORDER BY made_at, round
-"""
-_EVENTS = f"""
-SELECT decision, text, label_before, reviewer, reason, comment, seconds, stands, event, target, blind_text,
-    reviewed_at
-FROM reviews WHERE {_OF_FEATURE} ORDER BY reviewed_at DESC
-"""
+def _scores(con: duckdb.DuckDBPyConnection, label_ids: Set[str]) -> list[Row]:
+    """Scores of labels, on whatever split."""
+    if not label_ids:
+        return []
+    sql = "SELECT * FROM store.scores WHERE label_id IN (SELECT unnest(?::VARCHAR[]))"
+    return rows_of(con, sql, [sorted(label_ids)])
+
+
 _FAILED_FIRST = "verdict != 'failed', verdict = 'not run', round DESC, number"
-_RUN = """
-SELECT parameters,
-    (SELECT arg_max(threshold, made_at) FROM store.thresholds t WHERE t.run = r.run) AS threshold
-FROM store.runs r WHERE run = ?
-"""
+_THRESHOLD = "SELECT threshold FROM store.thresholds WHERE run = ? ORDER BY made_at DESC LIMIT 1"
 _COSTS = """
 SELECT coalesce(stage, 'other') AS stage, count(*) AS calls, sum(input_tokens) AS input_tokens,
     sum(output_tokens) AS output_tokens, sum(usd) AS usd, count(*) FILTER (usd IS NULL) AS unpriced
@@ -213,9 +202,3 @@ def _neighbours(rows: Mapping[IndexKey, Row], nearest: Sequence[tuple[IndexKey, 
         | {name: rows.get((index, polarity), empty)[name] for name in empty}
         for (index, polarity), cosine in nearest
     )
-
-
-def _rows(con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]) -> list[Row]:
-    cursor = con.execute(sql, list(known))
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

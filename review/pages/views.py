@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from exegete.datastore.hashing import digest64
 from exegete.datastore.records import Status
+from exegete.review.believed import DECISIONS
 from exegete.review.keys import Key
 from exegete.review.pages.addresses import card_address, card_path, key_in, queue_address, wanted_in
 from exegete.review.pages.blind import is_hidden, written_first
@@ -17,7 +18,7 @@ from exegete.review.pages.render import message, page
 from exegete.review.pages.room import AHEAD, Card, Room
 from exegete.review.pages.scores import score_table
 from exegete.review.queue import Which
-from exegete.review.record import DECISIONS, REASONS
+from exegete.review.record import REASONS
 from exegete.scorers.triangulation import SENTENCES
 
 router = APIRouter()

@@ -449,39 +449,6 @@ def test_what_a_label_says_of_itself(ask: Ask) -> None:
     ]
 
 
-def test_what_runs_said_is_what_is_believed_where_nobody_did_anything(tmp_path: Path) -> None:
-    """`store.said` has all columns of `labels` with the same values, over random histories of runs."""
-    rng = np.random.default_rng(0)
-    outcomes, q_values, reverdicts = [], [], []
-    for feature in range(60):
-        for run in rng.permutation(["a", "b", "c"])[: rng.integers(1, 4)].tolist():
-            text = None if rng.random() < 0.2 else f"{run}{feature}"
-            outcomes.append(
-                outcome(feature, int(rng.integers(3)), text, run, reasons=[run], tests=int(rng.integers(9)))
-            )
-            if text is not None and rng.random() < 0.7:
-                mapped = None if rng.random() < 0.5 else 0.4
-                q_values.append(q_value(feature, run, rng.random()) | {"confidence": mapped, "twins": 2})
-            if rng.random() < 0.4:
-                again = {"status": "accepted", "why": "now", "reasons": [[], None][rng.integers(2)]}
-                reverdicts.append({**of(feature), "run": run} | again)
-    store = Store(tmp_path / "labels.duckdb")
-    planted = HARVEST | {"harvest": "planted", "kind": "controls"}
-    store.insert(
-        {
-            "harvests": [HARVEST | {"kind": "harvest"}, planted],
-            "outcomes": [*outcomes, outcome(1, 9, "p", "a", reasons=[], tests=1) | {"harvest": "planted"}],
-            "q_values": q_values,
-            "reverdicts": reverdicts,
-        }
-    )
-    believed, said = (
-        store.read(f"SELECT * FROM {view} ORDER BY feature_index") for view in ("labels", "store.said")
-    )
-    assert len(believed) == 60
-    assert said == believed
-
-
 def test_planted_features_are_seen_as_controls_alone(tmp_path: Path) -> None:
     """A harvest of planted features is in no other view and no count, though its indices are others' too."""
     store = Store(tmp_path / "labels.duckdb")

@@ -1,0 +1,185 @@
+"""What is believed of a few features: their rows of the view `labels`, put together here from its tables.
+
+DuckDB takes longer to plan that view than to read what it needs of a feature, and where several features are
+asked for at once it reads the whole of what it joins. Who shows one card, or writes one decision, asks the
+tables and follows the view's rules; that both say the same is a test (tests/review/test_believed.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from exegete.datastore.evidence_rows import Key as IndexKey
+
+Row = dict[str, Any]
+
+DECISIONS = ("accept", "edit", "reject")
+
+_RUNS_ALONE = (
+    *("confidence", "q_value", "twins", "reasons", "senses", "independence"),
+    *("tests", "tests_held", "generation", "generation_low", "generation_high"),
+)
+"""What a run says of its own text, and nobody of a person's."""
+_SCORED = ("score", "low", "high", "chance", "p_value", "scorer")
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What the labels file knows of some features of a harvest."""
+
+    rows: Mapping[IndexKey, Row]
+    """As in the view `labels`; a feature without a result has none."""
+    labels: Mapping[IndexKey, list[Row]]
+    """Texts that were proposed, tried or written, of both sides."""
+    events: Mapping[IndexKey, list[Row]]
+    """What people did, the latest first, with `stands` and `reviewed_at` as in the view `reviews`."""
+
+
+def believed(con: duckdb.DuckDBPyConnection, harvest: str, indices: Sequence[int]) -> Believed:
+    """Read what is believed of some features, of both polarities.
+
+    Args:
+        con: a connection to the labels file.
+        harvest: name of their harvest.
+        indices: theirs; some dozens at most.
+    """
+    known = [harvest, sorted(set(indices))]
+    outcomes = _by_feature(con, "SELECT * FROM store.outcomes WHERE {among}", known)
+    labels = _by_feature(con, "SELECT * FROM store.labels WHERE {among}", known)
+    events = {
+        key: _events(rows)
+        for key, rows in _by_feature(con, "SELECT * FROM store.reviews WHERE {among}", known).items()
+    }
+    harvests = rows_of(con, _HARVEST, known[:1])
+    if not harvests:
+        return Believed({}, labels, events)
+    q_values = _by_feature(con, "SELECT * FROM store.q_values WHERE {of_any_harvest}", known[1:])
+    reverdicts = _by_feature(con, "SELECT * FROM store.reverdicts WHERE {among}", known)
+    scores = _scores_of_people(con, labels, events)
+    rows = {}
+    for key, found in outcomes.items():
+        said = _said(found, q_values.get(key, ()), reverdicts.get(key, ())) | harvests[0]
+        said["report_looks"] += _looks_of_people(labels.get(key, ()), scores)
+        rows[key] = _overruled(said, events.get(key, ()), scores)
+    return Believed(rows, labels, events)
+
+
+def rows_of(con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]) -> list[Row]:
+    """Rows of a query, as dicts."""
+    cursor = con.execute(sql, list(known))
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+_HARVEST = """
+SELECT subject, site, layer, dictionary FROM store.harvests
+WHERE harvest = ? AND kind IS DISTINCT FROM 'controls'
+"""
+
+
+def _by_feature(
+    con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]
+) -> defaultdict[IndexKey, list[Row]]:
+    # A list in the statement would be a hint to the scan, which then reads every column of every row.
+    indices = "feature_index IN (SELECT unnest(?::INTEGER[]))"
+    found: defaultdict[IndexKey, list[Row]] = defaultdict(list)
+    for row in rows_of(con, sql.format(among=f"harvest = ? AND {indices}", of_any_harvest=indices), known):
+        found[row["feature_index"], row["polarity"]].append(row)
+    return found
+
+
+def _events(rows: Sequence[Row]) -> list[Row]:
+    """Events of one feature, the latest first; what was undone last does not stand."""
+    rows = sorted(rows, key=lambda row: row["made_at"])
+    last = {row["target"]: row["decision"] for row in rows if row["target"] is not None}
+    return [
+        row
+        | {
+            "stands": row["decision"] in DECISIONS and last.get(row["event"]) != "undo",
+            "reviewed_at": row["made_at"],
+        }
+        for row in reversed(rows)
+    ]
+
+
+def _said(outcomes: Sequence[Row], q_values: Sequence[Row], reverdicts: Sequence[Row]) -> Row:
+    """What runs say of a feature: the latest that did not fail, at the threshold that was set since."""
+    o = max(outcomes, key=lambda row: (row["status"] != "failed", row["made_at"], row["run"]))
+    of_run = [q for q in q_values if q["run"] == o["run"] and q["scorer"] == o["scorer"]]
+    q = next(iter(of_run), {"q_value": None, "twins": None, "confidence": None})
+    again = next((v for v in reverdicts if v["run"] == o["run"]), {})
+    said = {name: value for name, value in o.items() if name not in ("label_id", "made_at")}
+    return said | {
+        **{name: again[name] for name in ("status", "why", "reasons") if again},
+        "confidence": o["confidence"] if q["confidence"] is None else q["confidence"],
+        "q_value": q["q_value"],
+        "twins": q["twins"],
+        "lift": None if None in (o["score"], o["chance"]) else o["score"] - o["chance"],
+        "report_looks": sum(row["scorer"] is not None for row in outcomes),
+        "reviewer": None,
+        "labelled_at": o["made_at"],
+    }
+
+
+def _overruled(said: Row, events: Sequence[Row], scores: Mapping[str, Sequence[Row]]) -> Row:
+    """The same with what people decided, as far as it is about the label that is current."""
+    decided = [event for event in events if event["stands"]]
+    if not decided:
+        return said
+    last = decided[0]
+    written = next((event for event in decided if event["decision"] == "edit"), None)
+    rejects = last["decision"] == "reject"
+    if written and (last is written or last["label_before"] == written["text"]):
+        if rejects and last["made_at"] < said["labelled_at"]:
+            return said  # a person's text, once rejected, makes way for the next run's
+        own = {"label": written["text"], "author": "person", "reviewer": last["reviewer"]}
+        status = {"status": "rejected" if rejects else "accepted"}
+        return said | dict.fromkeys(_RUNS_ALONE) | _score(scores.get(written["label_id"], ())) | own | status
+    if last["label_before"] != said["label"]:
+        return said
+    return said | {"status": "rejected" if rejects else "accepted", "reviewer": last["reviewer"]}
+
+
+def _score(scores: Sequence[Row]) -> Row:
+    """The latest primary score of a person's text."""
+    primary = [row for row in scores if row["scorer"].startswith("simulation")]
+    if not primary:
+        return dict.fromkeys((*_SCORED, "lift"))
+    row = max(primary, key=lambda row: row["made_at"])
+    lift = None if None in (row["value"], row["chance"]) else row["value"] - row["chance"]
+    return {name: row["value" if name == "score" else name] for name in _SCORED} | {"lift": lift}
+
+
+def _scores_of_people(
+    con: duckdb.DuckDBPyConnection,
+    labels: Mapping[IndexKey, Sequence[Row]],
+    events: Mapping[IndexKey, Sequence[Row]],
+) -> dict[str, list[Row]]:
+    """Report scores of what people wrote or had scored, by label."""
+    ids = {row["label_id"] for rows in labels.values() for row in rows if row["author"] == "person"}
+    ids |= {event["label_id"] for own in events.values() for event in own if event["decision"] == "edit"}
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    if ids:
+        sql = (
+            "SELECT * FROM store.scores WHERE split = 'report' AND label_id IN (SELECT unnest(?::VARCHAR[]))"
+        )
+        for row in rows_of(con, sql, [sorted(ids - {None})]):
+            found[row["label_id"]].append(row)
+    return found
+
+
+def _looks_of_people(labels: Sequence[Row], scores: Mapping[str, Sequence[Row]]) -> int:
+    """Texts that were scored on the report split beside a run."""
+    return len(
+        {
+            label["label_id"]
+            for label in labels
+            if label["author"] == "person"
+            and any(score["run"] == label["run"] for score in scores.get(label["label_id"], ()))
+        }
+    )
