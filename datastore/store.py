@@ -12,7 +12,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,15 +65,14 @@ class Store:
         """
         self.path, self._patience_s = path, patience_s
         self._mutex = _MUTEXES[path.resolve()]
-        self._attached = Attached() if often else None
+        self._attached = Attached(path, self._mutex) if often else None
         self._migrate()
 
     def close(self) -> None:
         """Let go of what is kept between reads; reads that come still open the file for themselves."""
-        with self._mutex:
-            if self._attached is not None:
-                self._attached.close()
-            self._attached = None
+        attached, self._attached = self._attached, None
+        if attached is not None:
+            attached.close()
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a query, as dicts.
@@ -168,7 +167,7 @@ class Store:
         self.write(work)
 
     def _once(self, run: Callable[[duckdb.DuckDBPyConnection], T], *, read_only: bool) -> T:
-        with self._mutex, self._connection(read_only=read_only) as con:
+        with self._connection(read_only=read_only) as con:
             try:
                 return run(con)
             except duckdb.Error as error:
@@ -180,20 +179,24 @@ class Store:
     @contextmanager
     def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         attached = self._attached if read_only else None
-        try:
-            con = attached.open(self.path) if attached else connect(self.path, read_only=read_only)
-        except duckdb.Error as error:
-            # The path is part of the message, so that "lock" alone would say nothing.
-            if isinstance(error, duckdb.ConnectionException) or _IN_USE.search(str(error)):
-                raise _Locked(str(error)) from error
-            raise _unusable(self.path, error) from error
+        with ExitStack() as opening:
+            try:
+                if attached is not None:
+                    con = opening.enter_context(attached.reading())
+                else:
+                    opening.enter_context(self._mutex)
+                    con = opening.enter_context(closing(connect(self.path, read_only=read_only)))
+            except duckdb.Error as error:
+                # The path is part of the message, so that "lock" alone would say nothing.
+                if isinstance(error, duckdb.ConnectionException) or _IN_USE.search(str(error)):
+                    raise _Locked(str(error)) from error
+                raise _unusable(self.path, error) from error
+            opened = opening.pop_all()
         try:
             yield con
         finally:
             try:
-                con.close()
-                if attached:
-                    attached.detach()
+                opened.close()
             except duckdb.Error as error:  # a failed checkpoint; committed rows are in the WAL
                 raise _unusable(self.path, error) from error
 

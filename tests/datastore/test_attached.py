@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -65,3 +67,34 @@ def test_a_file_that_is_held_or_damaged(path: Path) -> None:
         keys(often)
     path.write_bytes(whole)
     assert keys(often) == []
+
+
+def test_reads_of_several_threads_share_the_file(path: Path) -> None:
+    """One does not wait for another; a write waits for all of them, and they see nothing of it."""
+    often = Store(path, often=True)
+    all_here, another = threading.Barrier(3, timeout=30), Store(path)
+
+    def slow(con: duckdb.DuckDBPyConnection) -> int:
+        con.execute("CREATE TEMP TABLE own AS SELECT 1 AS one")
+        all_here.wait()
+        writing.submit(another.insert, {"calls": [call("a")]})
+        all_here.wait()
+        return len(con.execute("SELECT * FROM store.calls, own").fetchall())
+
+    with ThreadPoolExecutor(1) as writing, ThreadPoolExecutor(3) as reading:
+        assert [one.result() for one in [reading.submit(often.reading, slow) for _ in range(3)]] == [0, 0, 0]
+    assert keys(often) == ["a", "a", "a"]
+    subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True, timeout=60)
+
+
+def test_a_store_that_is_closed_while_it_is_read(path: Path) -> None:
+    """Lets the read end, and holds nothing after it."""
+    often = Store(path, often=True)
+
+    def work(con: duckdb.DuckDBPyConnection) -> list[tuple[int]]:
+        often.close()
+        return con.execute("SELECT 1").fetchall()
+
+    assert often.reading(work) == [(1,)]
+    subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True, timeout=60)
+    assert keys(often) == ["b"]
