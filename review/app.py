@@ -7,6 +7,7 @@ a card took (static/review.js).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ from exegete.review.web_safety import protect
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names that a page on this machine has."""
+SWITCH_S = 0.0005
+"""Seconds that a thread keeps Python to itself. A card asks DuckDB a dozen questions, and after each it waits
+so long for whatever is worked out in the background."""
 
 
 def create_app(
@@ -54,9 +58,12 @@ def create_app(
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         room.begin()
         yield
         room.close()
+        sys.setswitchinterval(before)
 
     app = FastAPI(title="exegete review", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.state.room = room

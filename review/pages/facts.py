@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,13 +63,20 @@ class Facts:
     flagged: bool = False
 
 
-def read_facts(store: Store, key: Key, nearest: Sequence[tuple[IndexKey, float]]) -> Facts | None:
+def read_facts(
+    store: Store,
+    key: Key,
+    nearest: Sequence[tuple[IndexKey, float]],
+    begin: Callable[[Row, Row | None], None] = lambda row, parameters: None,
+) -> Facts | None:
     """Read a card's facts.
 
     Args:
         store: the labels file.
         key: the feature.
         nearest: its neighbours with their cosines.
+        begin: told the feature's row and its run's parameters as soon as they are known; what comes of that
+            can be worked out while the rest is read.
 
     Returns:
         The facts; None where the feature has no result.
@@ -84,10 +91,15 @@ def read_facts(store: Store, key: Key, nearest: Sequence[tuple[IndexKey, float]]
         of_key = (key.index, key.polarity)
         if of_key not in known.rows:
             return None
+        row = known.rows[of_key]
+        runs = rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [row["run"]])
+        parameters = _json(runs[0]["parameters"]) if runs else None
+        begin(row, parameters)
         labels = [row for row in known.labels.get(of_key, ()) if row["side"] != "output"]
         labels.sort(key=lambda row: (row["made_at"], row["round"]))
         events = known.events.get(of_key, ())
-        return _facts(con, key, known.rows[of_key], labels, events, _neighbours(known.rows, nearest))
+        near = _neighbours(known.rows, nearest)
+        return _facts(con, key, row, parameters, labels, events, near)
 
     return store.reading(work)
 
@@ -96,18 +108,18 @@ def _facts(
     con: duckdb.DuckDBPyConnection,
     key: Key,
     row: Row,
+    parameters: Row | None,
     labels: Sequence[Row],
     events: Sequence[Row],
     neighbours: tuple[Row, ...],
 ) -> Facts:
     where = _where(key)
     scores = _scores(con, {label["label_id"] for label in labels})
-    parameters = rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [row["run"]])
     thresholds = rows_of(con, _THRESHOLD, [row["run"]])
     by_text = {label["text"]: label["label_id"] for label in labels}
     return Facts(
         row,
-        _json(parameters[0]["parameters"]) if parameters else None,
+        parameters,
         thresholds[0]["threshold"] if thresholds else None,
         _history(labels, scores, events, row["label"]),
         _report_scores(scores, by_text.get(row["label"]), row),

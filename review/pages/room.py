@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import duckdb
@@ -21,6 +21,7 @@ from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
 from exegete.review.audit import is_dealt
+from exegete.review.believed import Row
 from exegete.review.desk import LEASE_S, Desk
 from exegete.review.keys import Key
 from exegete.review.pages.facts import Facts, read_facts
@@ -129,7 +130,7 @@ class Room:
                     return
                 key = self._coming.pop(0)
             if self._known(key) is None:
-                self._quietly(self._make, key, self.pauses.wait)
+                self._quietly(self._make_in_pauses, key)
 
     def forget(self, key: Key) -> None:
         """What was made of a card is no longer so."""
@@ -205,20 +206,38 @@ class Room:
             return None
         return card if card.knows_neighbours or self._shelf.nearest(key) is None else None
 
-    def _make(self, key: Key, between: Callable[[], object] = lambda: None) -> Card | None:
-        """Make a card; what is given is called between its parts."""
+    def _make(self, key: Key) -> Card | None:
+        """Make a card for somebody who waits for it."""
         self._warm_up(key.harvest)
         nearest = self._shelf.nearest(key)
-        # The two files are read at once: most of both is DuckDB's, which lets other threads go on.
+        # Both files are read at once, most of which is DuckDB's, that lets other threads go on; and what the
+        # label predicts is worked out as soon as the label is known.
         self._reading.submit(self._quietly, self._shelf.read, key)
-        facts = read_facts(self.store, key, nearest or ())
+        examples: list[Future[Examples | str]] = []
+
+        def begin(row: Row, parameters: Row | None) -> None:
+            examples.append(self._reading.submit(self._shelf.examples, row, parameters))
+
+        facts = read_facts(self.store, key, nearest or (), begin)
         if facts is None:
             return None
-        between()
-        card = Card(key, facts, self._shelf.examples(facts.row, facts.parameters), nearest is not None)
+        return self._keep(Card(key, facts, examples[-1].result(), nearest is not None))
+
+    def _make_in_pauses(self, key: Key) -> None:
+        """Make a card that nobody waits for, in steps between which requests are let by."""
+        nearest = self._shelf.nearest(key)
+        facts = read_facts(self.store, key, nearest or ())
+        if facts is None or not self.pauses.wait():
+            return
+        self._shelf.read(key)
+        if self.pauses.wait():
+            examples = self._shelf.examples(facts.row, facts.parameters)
+            self._keep(Card(key, facts, examples, nearest is not None))
+
+    def _keep(self, card: Card) -> Card:
         with self._mutex:
-            self._made[key] = (time.monotonic(), card)
-            self._made.move_to_end(key)
+            self._made[card.key] = (time.monotonic(), card)
+            self._made.move_to_end(card.key)
             while len(self._made) > _MADE:
                 self._made.popitem(last=False)
         return card

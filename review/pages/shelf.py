@@ -37,6 +37,8 @@ MISTAKES = 12
 NEIGHBOURS = 8
 LIKE = 0.01
 """Smallest cosine of a neighbour on a card: below, two features share a word or two by chance."""
+_AT_HAND = 4
+"""Cards that are being made, whose excerpts are read before anything is known of their labels."""
 _KEPT = 256
 """Cards whose excerpts are remembered: some 100 kB each."""
 
@@ -71,6 +73,8 @@ class _Book:
         self.mutex = threading.Lock()
         self.neighbours: Neighbours | None = None
         """None until profiles are worked out."""
+        self.explained: OrderedDict[Key, Evidence] = OrderedDict()
+        """What was read ahead of the last few cards."""
         self._con: duckdb.DuckDBPyConnection | None = None
 
     def find_neighbours(self) -> None:
@@ -79,6 +83,15 @@ class _Book:
         found = Neighbours(self._con, len(self.file.features))
         found.nearest((0, "+"), 1)
         self.neighbours = found
+
+    def explain(self, key: Key) -> Evidence:
+        """The excerpts of the explain split, read once; whoever calls has the mutex."""
+        if key not in self.explained:
+            feature = self.file.feature(key.index, key.polarity)
+            self.explained[key] = self.reader.explain(feature, EXPLAIN)
+            while len(self.explained) > _AT_HAND:
+                self.explained.popitem(last=False)
+        return self.explained[key]
 
     def close(self) -> None:
         with self.mutex:
@@ -108,14 +121,14 @@ class Shelf:
             book.find_neighbours()
 
     def read(self, key: Key) -> None:
-        """Read what `examples` will show most of, which the file then remembers.
+        """Read what `examples` will show most of, which is then remembered.
 
         Raises:
             ExegeteError: it is not there, or can't be read.
         """
         book = self._book(key.harvest)
         with book.mutex:
-            book.reader.explain(book.file.feature(key.index, key.polarity), EXPLAIN)
+            book.explain(key)
 
     def nearest(self, key: Key) -> list[tuple[IndexKey, float]] | None:
         """A feature's nearest neighbours with their cosines; None while nobody knows."""
@@ -168,7 +181,7 @@ class Shelf:
         plan = by.spec.refine_plan if isinstance(by, Simulating) else REFINE
         with book.mutex:
             feature = book.file.feature(row["feature_index"], row["polarity"])
-            explain = book.reader.explain(feature, EXPLAIN)
+            explain = book.explain(Key(row["harvest"], feature.index, feature.polarity))
             refine = book.reader.refine(feature, plan)
             drawn = histogram(book.file.histogram(feature))
         simulated: dict[int, Floats] = {}
