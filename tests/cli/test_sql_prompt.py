@@ -69,7 +69,7 @@ def test_a_table_is_cut_to_the_terminal(prompt: Prompted) -> None:
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in out
     assert lines[1].startswith("k000")
-    assert out.splitlines()[-1] == r"(200 rows, 182 rows more: \json prints and \csv FILE writes everything)"
+    assert out.splitlines()[-1] == r"(200 rows, 182 rows more: \x shows and \csv FILE writes everything)"
 
 
 def test_wide_results_lose_columns(prompt: Prompted) -> None:
@@ -77,6 +77,18 @@ def test_wide_results_lose_columns(prompt: Prompted) -> None:
     out, _ = prompt("SELECT * FROM labels, runs;\rSELECT 1 AS a, 2 AS b;\r")
     assert "columns more" in out
     assert out.splitlines()[-3:] == ["a  b", "1  2", "(1 row)"]
+
+
+def test_what_did_not_fit(prompt: Prompted) -> None:
+    r"""\x shows every value of the last result, each on a line of its own; a single row needs no asking."""
+    wide = ", ".join(f"input_tokens + {i} AS quite_a_long_name_{i}" for i in range(9))
+    out, _ = prompt(f"SELECT {wide} FROM calls WHERE input_tokens IN (100, 200, 300) ORDER BY 1;\r\\x\r")
+    shown = [line.split() for line in out.splitlines() if line.startswith("quite_a_long_name")]
+    assert shown[-9:] == [[f"quite_a_long_name_{i}", str(100 + i)] for i in range(9)]
+    out, _ = prompt(f"SELECT {wide} FROM calls WHERE input_tokens < 2 ORDER BY 1;\r\\x\r")
+    assert "columns more" in out
+    shown = [line.split() for line in out.splitlines() if line.startswith("quite_a_long_name")]
+    assert shown[-18:] == [[f"quite_a_long_name_{i}", str(of + i)] for of in (0, 1) for i in range(9)]
 
 
 def test_the_whole_result(prompt: Prompted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

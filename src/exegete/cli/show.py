@@ -20,7 +20,7 @@ out = Console(highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 _SPACES = "\t\n\r\u2028\u2029"
-_SHORT = 14
+SHORT = 14
 """Columns no wider than this are never wrapped."""
 
 LABEL_CHARACTERS = 104
@@ -115,8 +115,8 @@ def plain_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
         table.add_column(
             Text(safe(name)),
             justify="right" if numeric else "left",
-            no_wrap=max(longest, len(name)) <= _SHORT,
-            min_width=min(len(name), _SHORT),
+            no_wrap=max(longest, len(name)) <= SHORT,
+            min_width=min(len(name), SHORT),
             overflow="fold",
         )
     for row in shown:

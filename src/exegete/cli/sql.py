@@ -9,7 +9,8 @@ from typing import Annotated, TextIO
 import typer
 
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from exegete.cli.show import complain, out, plain_table, safe, to_json
+from exegete.cli.rows import rows_shown
+from exegete.cli.show import complain, out, safe, to_json
 from exegete.datastore.query import Answer, query
 from exegete.datastore.spreadsheet import harmless
 from exegete.datastore.workspace import Workspace
@@ -56,7 +57,8 @@ def sql(
     elif csv_:
         write_csv(found, sys.stdout)
     else:
-        out.print(plain_table(found.names, found.rows))
+        if found.rows:
+            out.print(rows_shown(found.names, found.rows, out.width))
         rows_said = "1 row" if len(found.rows) == 1 else f"{len(found.rows):,} rows"
         out.print(f"({rows_said})", style="dim")
     if found.cut:

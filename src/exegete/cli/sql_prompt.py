@@ -19,6 +19,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from exegete.cli.rows import records_shown, rows_shown
 from exegete.cli.show import cell, complain, out, plain_table, safe
 from exegete.cli.sql import as_json, write_csv
 from exegete.cli.sql_words import SqlCompleter, commands, view_named
@@ -124,21 +125,23 @@ class Prompt:
             self._show(self._last)
 
     def _show(self, found: Answer) -> None:
-        """As much of a table as the terminal has lines for, whole rows only."""
+        """As much of a table as the terminal has lines for, one line a row; a single row is shown whole."""
         width, lines = shutil.get_terminal_size()
+        if len(found.rows) == 1:
+            out.print(rows_shown(found.names, found.rows, width))
+            out.print("(1 row)", style="dim")
+            return
         rows = found.rows[: max(5, lines - _MARGIN)]
         widths = _widths(found.names, rows, width)
         n = len(widths)
         table = plain_table(found.names[:n], [row[:n] for row in rows])
-        if len(rows) > 1:  # one line a row; a single row may take as many as it needs
-            for column, most in zip(table.columns, widths, strict=True):
-                column.no_wrap, column.overflow, column.max_width = True, "ellipsis", most
+        for column, most in zip(table.columns, widths, strict=True):
+            column.no_wrap, column.overflow, column.max_width = True, "ellipsis", most
         out.print(table)
-        count = f"{len(found.rows):,} row{'' if len(found.rows) == 1 else 's'}"
         more = [(len(found.rows) - len(rows), "rows"), (len(found.names) - n, "columns")]
         cut = " and ".join(f"{number:,} {what} more" for number, what in more if number)
-        hint = f", {cut}: \\json prints and \\csv FILE writes everything" if cut else ""
-        out.print(f"({count}{hint})", style="dim", soft_wrap=True)
+        hint = f", {cut}: \\x shows and \\csv FILE writes everything" if cut else ""
+        out.print(f"({len(found.rows):,} rows{hint})", style="dim", soft_wrap=True)
         if found.cut:
             complain(f"only the first {self._limit:,} rows were read: leave, and raise --limit for more")
 
@@ -146,6 +149,7 @@ class Prompt:
         name, _, rest = text.partition(" ")
         known: dict[str, Callable[[str], None]] = {
             r"\d": _describe,
+            r"\x": self._records,
             r"\json": self._json,
             r"\csv": self._csv,
             r"\?": _help,
@@ -157,6 +161,10 @@ class Prompt:
 
     def _leave(self, _: str) -> None:
         self.over = True
+
+    def _records(self, _: str) -> None:
+        found = self._result()
+        out.print(records_shown(found.names, found.rows))
 
     def _json(self, _: str) -> None:
         out.print(as_json(self._result()), soft_wrap=True)

@@ -15,6 +15,7 @@ from exegete.datastore.documented import View, documented_views
 _WORD = re.compile(r"\w+$")
 _COMMANDS = {
     r"\d": "list the views, or with a view its columns",
+    r"\x": "the last result, one value a line",
     r"\json": "the last result as JSON",
     r"\csv": "the last result to a file",
     r"\?": "these commands",
