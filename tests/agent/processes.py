@@ -12,11 +12,10 @@ from pathlib import Path
 from exegete.datastore.workspace import Workspace
 from tests.agent import competent
 from tests.agent.harness import SMALL, known_to_be_able
+from tests.forked import LIMIT_S, ROOT, Forked, run_exegete
 from tests.provider import ProviderServer
 
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 60.0
-"""Longest that anything here is waited for."""
+__all__ = ["LIMIT_S", "ROOT"]
 
 
 @contextmanager
@@ -43,38 +42,19 @@ def words(workspace: Workspace, url: str, **parameters: object) -> list[str]:
     return ["label", "--job", str(file), "--workspace", str(workspace.root), *kept]
 
 
-def start(arguments: list[str], before: str = "") -> subprocess.Popen[str]:
-    """Start `exegete` in a process of its own.
+def running(arguments: list[str], before: str = "") -> Forked:
+    """`exegete` in a process of its own.
 
     Args:
         arguments: of the command line.
         before: Python to run first, in that process.
     """
-    program = f"{before}\nfrom exegete.cli import main\nmain()"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def running(arguments: list[str], before: str = "") -> Iterator[subprocess.Popen[str]]:
-    """As `start`; whatever happens, the process is gone afterwards."""
-    process = start(arguments, before)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return Forked(run_exegete, arguments, before)
 
 
 def wait_until(
     reached: Callable[[], object],
-    process: subprocess.Popen[str] | None = None,
+    process: Forked | None = None,
     limit_s: float = LIMIT_S,
 ) -> None:
     """Wait for something to be so; it is an error if a process ends first."""

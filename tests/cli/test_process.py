@@ -18,16 +18,16 @@ import pytest
 from exegete.datastore.workspace import Workspace
 from exegete.llm.record import records
 from tests.agent.harness import results, rows, run_job, statuses
-from tests.agent.processes import LIMIT_S, ROOT, competent_server, running, start, wait_until, words
+from tests.agent.processes import LIMIT_S, ROOT, competent_server, running, wait_until, words
 from tests.cli.conftest import Cli
 from tests.provider import ProviderServer
 
 
 def ended(arguments: list[str], before: str = "") -> tuple[int, str, str]:
     """Run `exegete` to its end: exit code, stdout, stderr."""
-    process = start(arguments, before)
-    out, err = process.communicate(timeout=LIMIT_S)
-    return process.returncode, out, err
+    with running(arguments, before) as process:
+        out, err = process.communicate()
+        return process.wait(), out, err
 
 
 def test_mistakes(tmp_path: Path) -> None:
@@ -62,7 +62,10 @@ def test_a_reader_that_leaves(workspace: Workspace) -> None:
             "-w",
             str(workspace.root),
         ]
-        process = start(question)
+        command = [sys.executable, "-c", "from exegete.cli import main\nmain()", *question]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         process.stdout.read(10)
         process.stdout.close()

@@ -1,9 +1,7 @@
 """A small job asked in batches, in a process of its own, made to be killed: run by test_batch_kill.py.
 
-    python -m tests.llm.batch_worker API URL FOLDER CALLS [EDGE]
-
-It asks CALLS different things at once, writes what it got to FOLDER/results and kills itself, as kill -9 does
-it, at an edge of the protocol:
+It asks different things at once, writes what it got to a file and kills itself, as kill -9 does it, at an
+edge of the protocol:
 
     intending     half of the intent is written to the disk
     intent        the intent is on disk, nothing is sent
@@ -20,8 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,14 +102,8 @@ async def job(api_name: str, url: str, folder: Path, calls: int, edge: str) -> d
     return {question: reply.text for question, reply in zip(questions, replies, strict=True)}
 
 
-def main() -> None:
-    """Run the job; see above for the arguments."""
-    api, url, folder, calls, *edge = sys.argv[1:]
+def main(api: str, url: str, folder: Path, calls: int, edge: str = "") -> None:
+    """Run the job, and die at an edge, if one is named."""
     batch_ingest.GROUP = 4
-    os.makedirs(folder, exist_ok=True)
-    got = asyncio.run(job(api, url, Path(folder), int(calls), edge[0] if edge else ""))
-    (Path(folder) / "results").write_text(json.dumps(got))
-
-
-if __name__ == "__main__":
-    main()
+    got = asyncio.run(job(api, url, folder, calls, edge))
+    (folder / "results").write_text(json.dumps(got))

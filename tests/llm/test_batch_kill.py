@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +13,12 @@ import pytest
 
 from exegete.errors import WorkspaceBusy
 from exegete.llm import BatchLog, wave_states
+from tests.forked import Forked
 from tests.llm import batch_worker
 from tests.llm.batches import billed, fresh, journalled
 from tests.provider import ProviderServer
 
 CALLS = 11
-ROOT = Path(__file__).parents[2]
 QUESTIONS = {f"question {n}": f"re: question {n}" for n in range(CALLS)}
 
 
@@ -38,10 +36,9 @@ def server(running: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> Provider
     return fresh(running)
 
 
-def start(server: ProviderServer, api: str, folder: Path, *edge: str) -> subprocess.Popen[bytes]:
+def start(server: ProviderServer, api: str, folder: Path, *edge: str) -> Forked:
     """Start the job in a process of its own."""
-    words = [api, server.url, str(folder), str(CALLS), *edge]
-    return subprocess.Popen([sys.executable, "-m", "tests.llm.batch_worker", *words], cwd=ROOT)
+    return Forked(batch_worker.main, api, server.url, folder, CALLS, *edge)
 
 
 def finish(server: ProviderServer, api: str, folder: Path) -> None:

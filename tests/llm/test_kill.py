@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +15,12 @@ import pytest
 
 from exegete.llm import Journal
 from exegete.llm.record import records
+from tests.forked import Forked
+from tests.llm import worker
 from tests.provider import ProviderServer
 
 CALLS = 24
 CONCURRENCY = 4
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,17 +30,9 @@ def server() -> Iterator[ProviderServer]:
         yield running
 
 
-def start(server: ProviderServer, folder: Path, *edge: str) -> subprocess.Popen[bytes]:
+def start(server: ProviderServer, folder: Path, *edge: str | int) -> Forked:
     """Start the job in a process of its own."""
-    words = [
-        server.url,
-        str(folder / "journal"),
-        str(folder / "results"),
-        str(CALLS),
-        str(CONCURRENCY),
-        *edge,
-    ]
-    return subprocess.Popen([sys.executable, "-m", "tests.llm.worker", *words], cwd=ROOT)
+    return Forked(worker.main, server.url, folder / "journal", folder / "results", CALLS, CONCURRENCY, *edge)
 
 
 def journalled(folder: Path) -> Counter[str]:
@@ -74,7 +65,7 @@ COMPRESSING = [("part", 2), ("rename", 2), ("remove", 2)]
 @pytest.mark.parametrize(("edge", "nth"), AT_CALLS + COMPRESSING)
 def test_edges(server: ProviderServer, tmp_path: Path, edge: str, nth: int) -> None:
     """Killed at an edge and run again, what was journalled is not paid for again."""
-    with start(server, tmp_path, edge, str(nth)) as job:
+    with start(server, tmp_path, edge, nth) as job:
         assert job.wait(60) == -signal.SIGKILL
     assert not (tmp_path / "results").exists()
     in_bill, in_journal = billed(server), journalled(tmp_path)

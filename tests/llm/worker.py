@@ -1,8 +1,7 @@
 """A small job in a process of its own, made to be killed: run by test_kill.py.
 
-    python -m tests.llm.worker URL JOURNAL RESULTS CALLS CONCURRENCY [EDGE NTH]
-
-It asks CALLS different things, writes what it got to RESULTS and kills itself, as kill -9 does, at an edge:
+It asks different things, writes what it got to a file and kills itself, as kill -9 does, at an edge, when it
+is passed for the NTH time:
 
     send         right before the NTH request is sent
     reply        when the NTH reply has arrived and is not journalled
@@ -21,7 +20,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,20 +130,17 @@ async def job(
     return {question: reply.text for question, reply in zip(questions, replies, strict=True)}
 
 
-def main() -> None:
-    """Run the job; see above for the arguments."""
-    url, folder, results, calls, concurrency, *edge = sys.argv[1:]
+def main(
+    url: str, folder: Path, results: Path, calls: int, concurrency: int, edge: str | None = None, nth: int = 1
+) -> None:
+    """Run the job, and die at an edge, if one is named."""
     edges = {name: Edge(-1) for name in ("send", "reply", "journalled")}
-    if edge and edge[0] == "write":
-        die_while_writing(int(edge[1]))
-    elif edge and edge[0] in ("part", "rename", "remove"):
-        die_while_compressing(edge[0], int(edge[1]))
-    elif edge:
-        edges[edge[0]] = Edge(int(edge[1]))
-    with Journal(Path(folder), segment_bytes=SEGMENT_BYTES) as journal:
-        got = asyncio.run(job(url, journal, int(calls), int(concurrency), edges))
-    Path(results).write_text(json.dumps(got))
-
-
-if __name__ == "__main__":
-    main()
+    if edge == "write":
+        die_while_writing(nth)
+    elif edge in ("part", "rename", "remove"):
+        die_while_compressing(edge, nth)
+    elif edge is not None:
+        edges[edge] = Edge(nth)
+    with Journal(folder, segment_bytes=SEGMENT_BYTES) as journal:
+        got = asyncio.run(job(url, journal, calls, concurrency, edges))
+    results.write_text(json.dumps(got))
