@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from exegete.cli.show import number
+from exegete.datastore.records import STATUSES
 from exegete.datastore.workspace import Workspace
 from tests.cli.conftest import Cli
 from tests.datastore.labelled import LABELS, write_workspace
@@ -95,3 +102,21 @@ def test_find(cli: Cli) -> None:
     assert "\x1b" not in cli("find", "unlock").out
     assert cli("find", "zebra").out == "no label has all of these words: try fewer, or --meaning\n"
     assert "nothing to look for" in cli("find", " ").complaint
+
+
+def test_find_by_meaning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearest first, each with how near it is: as a column of the table, and in JSON."""
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        angles = [0.0 if text == "a query" else zlib.crc32(text.encode()) / 2**32 for text in texts]
+        return np.array([[np.cos(angle), np.sin(angle)] for angle in angles], dtype=np.float32)
+
+    fake = SimpleNamespace(name="angles", embed=embed)
+    monkeypatch.setattr("exegete.subjects.sentences.Sentences.open", lambda model: fake)
+    found = json.loads(cli("find", "--meaning", "a query", "--json").out)
+    for row in found:
+        assert row["match"] == pytest.approx(np.cos(zlib.crc32(row["label"].encode()) / 2**32), abs=1e-5)
+    header, *lines = cli("find", "--meaning", "a query").out.splitlines()
+    assert header.split() == ["feature", "label", "score", "[95%]", "likeness", "status"]
+    shown = [line.split()[-2] for line in lines if line.split()[-1] in STATUSES]
+    assert shown == [number(row["match"]) for row in found]

@@ -12,6 +12,7 @@ import typer
 from exegete.agent.spec import JobSpec, read_spec
 from exegete.cli.label import job_bar
 from exegete.cli.logs import open_log
+from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.options import HarvestOption, JsonOption, VerboseOption, WorkspaceOption, count
 from exegete.cli.show import interval, number, out, plain_table, to_json
 from exegete.controls.suite import SuiteSpec
@@ -79,10 +80,13 @@ def controls(
         "stop_early": False,
     }
     spec = read_spec(None, given)
-    space = Workspace.open(workspace) if harvest is not None else Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
     suite = SuiteSpec.of_each(n, n if negatives is None else negatives, seed)
-    sys.exit(_run(space, _text(space, harvest, corpus, seed), suite, spec, page, json))
+    if harvest is not None:
+        Workspace.open(workspace)
+    with opened_or_made(workspace) as space:
+        open_log(workspace, verbose)
+        code = _run(space, _text(space, harvest, corpus, seed), suite, spec, page, json)
+    sys.exit(code)
 
 
 def _text(space: Workspace, harvest: str | None, corpus: str, seed: int) -> Text:

@@ -14,8 +14,8 @@ import typer
 from exegete.agent.spec import JobSpec
 from exegete.cli.harvest import place, run_harvest
 from exegete.cli.label import run_label
+from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.show import out
-from exegete.datastore.workspace import Workspace
 from exegete.subjects import bundled
 from exegete.subjects.spec import HarvestSpec
 
@@ -76,10 +76,10 @@ def demo(
     """Label features of a real model on real text, in a minute or three."""
     began = time.monotonic()
     shown = LATENTS if sae else NEURONS
-    space = Workspace.open_or_create(workspace or Path(shown.name))
     out.print(shown.said, soft_wrap=True, style="dim")
     spec = replace(shown.harvest, features=tuple(range(features or shown.features)))
-    manifest, made = run_harvest(space, shown.subject, shown.corpus, spec)
+    with opened_or_made(workspace or Path(shown.name)) as space:
+        manifest, made = run_harvest(space, shown.subject, shown.corpus, spec)
     out.print(f"{'harvested' if made else 'found'} {manifest.name}", soft_wrap=True, style="dim")
     code = run_label(space, JobSpec(name=shown.name, harvest=manifest.name, effects=shown.effects), shown=20)
     here = place(space.root.resolve())

@@ -28,7 +28,7 @@ def find(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
 ) -> None:
-    """Find labels by words, or by meaning."""
+    """Find labels by words, or by meaning, where likeness is the cosine of label and query."""
     space = Workspace.open(workspace)
     store = Store(space.labels)
     if meaning:
@@ -52,6 +52,6 @@ def find(
     if json:
         out.print(to_json(rows), soft_wrap=True)
     elif rows:
-        out.print(label_table(rows))
+        out.print(label_table(rows, "likeness" if meaning else None))
     else:
         out.print("no label has all of these words: try fewer, or --meaning")

@@ -13,6 +13,7 @@ import typer
 from exegete.cli.harvest_bar import harvest_bar
 from exegete.cli.harvest_what import parse_shard, read_what, say_other_sites
 from exegete.cli.logs import open_log
+from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, VerboseOption, WorkspaceOption, count
 from exegete.cli.show import number, out, to_json
 from exegete.datastore.evidence_file import EvidenceFile
@@ -111,15 +112,15 @@ def harvest(
     if (a_batch := count(batch_tokens, "--batch-tokens")) is not None:
         spec = replace(spec, batch=max(1, a_batch // context))
     specs, bos = read_what(spec, site or [], dictionary or ["neurons"])
-    space = Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
     source = Source(subject, corpus, device, dtype)
-    if part is not None:
-        run_shard(space, source, specs, bos, part, json)
-    elif ray:
-        tell_all(space, run_on_ray(space, source, specs, bos, workers), json)
-    else:
-        tell_all(space, run_harvests(space, source, specs, bos), json)
+    with opened_or_made(workspace) as space:
+        open_log(workspace, verbose)
+        if part is not None:
+            run_shard(space, source, specs, bos, part, json)
+        elif ray:
+            tell_all(space, run_on_ray(space, source, specs, bos, workers), json)
+        else:
+            tell_all(space, run_harvests(space, source, specs, bos), json)
 
 
 def run_harvest(space: Workspace, subject: str, corpus: str, spec: HarvestSpec) -> tuple[Manifest, bool]:

@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from exegete.cli.harvest import tell
 from exegete.cli.logs import open_log
+from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, VerboseOption, WorkspaceOption
 from exegete.cli.show import err, safe
 from exegete.datastore.evidence_writer import Manifest
@@ -51,9 +52,8 @@ def parquet(
 ) -> None:
     """Import a folder of Parquet files (see docs/formats.md for their columns)."""
     spec = ImportSpec(subject, site, dictionary, top, sample, quiet, seed)
-    space = Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
-    with _counting("contexts") as on_progress:
+    with opened_or_made(workspace) as space, _counting("contexts") as on_progress:
+        open_log(workspace, verbose)
         manifest, made = import_parquet(folder, spec, space.evidence, on_progress)
     _tell(space, manifest, made, json)
 
@@ -86,9 +86,8 @@ def delphi(
 
     tokens = open_token_text(subject)
     spec = ImportSpec(model or tokens.name, "imported", dictionary, top, sample, quiet, seed)
-    space = Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
-    with _counting("contexts") as on_progress:
+    with opened_or_made(workspace) as space, _counting("contexts") as on_progress:
+        open_log(workspace, verbose)
         manifest, made = import_delphi(folder, spec, tokens, space.evidence, on_progress)
     _tell(space, manifest, made, json)
 
@@ -106,9 +105,8 @@ def neuronpedia(
 ) -> None:
     """Import a source of Neuronpedia's bulk exports: its excerpts, and its explanations as labels."""
     spec = ImportSpec(top=top, sample=sample, quiet=quiet, seed=seed)
-    space = Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
-    with _counting("excerpts") as on_progress:
+    with opened_or_made(workspace) as space, _counting("excerpts") as on_progress:
+        open_log(workspace, verbose)
         manifest, made = import_neuronpedia(folder, spec, space.evidence, on_progress)
     _tell(space, manifest, made, json)
 

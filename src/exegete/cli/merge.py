@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from exegete.cli.harvest import tell_all
 from exegete.cli.logs import open_log
+from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, VerboseOption, WorkspaceOption
 from exegete.cli.show import err
 from exegete.datastore.evidence_writer import Manifest
@@ -26,9 +27,9 @@ def merge_command(
     verbose: VerboseOption = 0,
 ) -> None:
     """Merge the shards that `exegete harvest --shard` wrote, exactly; again is harmless."""
-    space = Workspace.open_or_create(workspace)
-    open_log(workspace, verbose)
-    tell_all(space, merge_shards(space, folders or [space.evidence]), json)
+    with opened_or_made(workspace) as space:
+        open_log(workspace, verbose)
+        tell_all(space, merge_shards(space, folders or [space.evidence]), json)
 
 
 def merge_shards(space: Workspace, folders: list[Path]) -> list[tuple[Manifest, bool]]:

@@ -84,12 +84,17 @@ def small(value: float | None) -> str:
     return "<.001" if value < 0.001 else number(value, 3)
 
 
-def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of the `labels` view as the table everybody sees first. Long labels are cut, here only."""
+def label_table(rows: Sequence[Mapping[str, Any]], match: str | None = None) -> Table:
+    """Rows of the `labels` view as the table everybody sees first. Long labels are cut, here only.
+
+    Args:
+        rows: of the view, with `match` where they were looked for.
+        match: what `match` is called, in place of chance and q, which are beside the point there.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name, justify in (("feature", "right"), ("label", "left"), ("score [95%]", "left")):
         table.add_column(name, justify=justify, no_wrap=name != "label")  # type: ignore[arg-type]
-    for name in ("chance", "q"):
+    for name in ("chance", "q") if match is None else (match,):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in rows:
@@ -98,8 +103,7 @@ def label_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['feature_index']}{side}",
             Text(textwrap.shorten(safe(row["label"] or "–"), LABEL_CHARACTERS, placeholder=" …")),
             interval(row["score"], row["low"], row["high"]),
-            number(row["chance"]),
-            small(row["q_value"]),
+            *((number(row["chance"]), small(row["q_value"])) if match is None else (number(row["match"]),)),
             Text(row["status"], style=STYLES.get(row["status"], "")),
         )
     return table
