@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from exegete.datastore.evidence_contexts import prepare
 from exegete.datastore.kept import N_SPLITS, KeptContext
-from exegete.datastore.quiet_pool import PreparedContext
 from exegete.datastore.records import Context, Floats, Unit
+from exegete.datastore.strip import PreparedContext
 from exegete.simulators.word_forms import fold
 
 Ints = NDArray[np.int64]

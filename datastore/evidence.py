@@ -11,25 +11,40 @@ context, seed), so the same evidence is read on every call.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
-from exegete.datastore.evidence_rows import Example
+from exegete.datastore.evidence_rows import NO_EXAMPLES, Examples
 from exegete.datastore.hashing import digest64, uniform
 from exegete.datastore.neighbours import Firing, in_turn
-from exegete.datastore.quiet_pool import PreparedContext, query_of
-from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
-from exegete.datastore.words import pool
+from exegete.datastore.quiet_pool import QuietPool
+from exegete.datastore.records import Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
+from exegete.datastore.strip import Cut, Ints, first_largest
 
 _CANDIDATES = 20
 """Nearest features that are looked at for one that fires in a split's pool."""
 _NEAREST = 5
 """Of them, those that give excerpts, in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Windows, with the activations of all their units, one after the other."""
+
+    cut: Cut
+    activations: Floats
+    strata: Sequence[str]
+    weights: Sequence[float]
+
+    @property
+    def excerpts(self) -> tuple[Excerpt, ...]:
+        """The same one by one."""
+        own = self.cut.parts(self.activations)
+        return tuple(map(Excerpt, self.cut.contexts, own, self.strata, self.weights))
 
 
 class _Reader:
@@ -50,79 +65,114 @@ class _Reader:
         quiet = self._quiet(feature, split, plan, activating) if plan.quiet or plan.hard else ()
         maximum = self._file.summary(feature).maximum_explain
         near = self._near(feature, split, plan) if plan.neighbours else ()
-        return Evidence(feature, split, activating, quiet, plan.unit, maximum, near)
+        return Evidence(feature, split, activating.excerpts, quiet, plan.unit, maximum, near)
 
-    def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
-        examples = self._file.rows(feature).examples.get(split, [])
+    def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> _Windows:
+        kept = self._file.rows(feature).examples.get(split, NO_EXAMPLES)
+        chosen, strata, weights = self._chosen(feature, split, plan, kept)
+        ids = kept.context_ids[chosen]
+        strip = self._file.strip(ids.tolist(), plan.unit)
+        lengths, positions, values = kept.firings(chosen)
+        first = np.zeros(len(chosen), dtype=np.int64)
+        if plan.window is not None:
+            offsets = self._draw(feature, ids, "offset") * plan.window
+            first = positions[first_largest(values, lengths)] - offsets.astype(np.int64)
+        activations = np.zeros(len(strip.codes), dtype=np.float32)
+        activations[np.repeat(strip.edges[:-1], lengths) + positions] = values
+        cut = strip.cut(np.arange(len(chosen)), first, plan.window)
+        return _Windows(cut, cut.pooled(activations), strata, weights)
+
+    def _chosen(
+        self, feature: FeatureId, split: Split, plan: Plan, kept: Examples
+    ) -> tuple[Ints, list[str], list[float]]:
+        """Which of a split's kept pairs are shown, strongest first, with their strata and weights."""
         # Beyond what the harvest kept by strength there is only the sample, which is no top.
         n_top = min(plan.top, self._file.k_top)
-        chosen = [(e, "top", 1.0) for e in examples[:n_top]]
-        rest = [e for e in examples[n_top:] if e.sampled]
+        chosen = [np.arange(min(n_top, len(kept)))]
+        strata, weights = ["top"] * len(chosen[0]), [1.0] * len(chosen[0])
+        if not plan.per_decile:
+            return chosen[0], strata, weights
+        rest = np.flatnonzero(kept.sampled[n_top:]) + n_top
         # What is left of the population once the top is set aside, spread over what is left of the sample.
         population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
-        order = self._draw(feature, [e.context_id for e in rest], "decile").tolist()
+        order = self._draw(feature, kept.context_ids[rest], "decile").tolist()
         for decile in range(10):
             # Strongest first, so decile 10 is the first tenth.
             members = range(decile * len(rest) // 10, (decile + 1) * len(rest) // 10)
             drawn = sorted(sorted(members, key=order.__getitem__)[: plan.per_decile])
             weight = population * len(members) / len(rest) / len(drawn) * self._scale if drawn else 0.0
-            chosen += [(rest[i], f"decile {10 - decile}", weight) for i in drawn]
-        ids = [e.context_id for e, _, _ in chosen]
-        contexts = self._file.prepared(ids, plan.unit)
-        offsets = self._draw(feature, ids, "offset").tolist()
-        return tuple(
-            Excerpt(*_cut_activating(context, example, u, plan.window), stratum, weight)
-            for context, (example, stratum, weight), u in zip(contexts, chosen, offsets, strict=True)
-        )
+            chosen.append(rest[drawn])
+            strata += [f"decile {10 - decile}"] * len(drawn)
+            weights += [weight] * len(drawn)
+        return np.concatenate(chosen), strata, weights
 
     def _quiet(
-        self, feature: FeatureId, split: Split, plan: Plan, activating: Sequence[Excerpt]
+        self, feature: FeatureId, split: Split, plan: Plan, activating: _Windows
     ) -> tuple[Excerpt, ...]:
         quiet_pool = self._file.pool(split, plan.unit)
-        loud = self._file.rows(feature).loud
-        silent = np.ones(len(quiet_pool.contexts), dtype=bool)
-        silent[[quiet_pool.row[i] for i in loud if i in quiet_pool.row]] = False
-        order = self._draw(feature, quiet_pool.ids, "quiet")
-        rows = np.flatnonzero(silent)[np.argsort(order[silent], kind="stable")][: plan.quiet].tolist()
-        if plan.window is None and not plan.hard and len(rows) == np.count_nonzero(silent):
+        silent = np.ones(len(quiet_pool.ids), dtype=bool)
+        silent[quiet_pool.rows_of(self._file.rows(feature).loud)] = False
+        candidates = np.flatnonzero(silent)
+        order = self._draw(feature, quiet_pool.ids[candidates], "quiet")
+        rows = candidates[np.argsort(order, kind="stable")][: plan.quiet]
+        if plan.window is None and not plan.hard and len(rows) == len(candidates):
             whole = self._whole_pool(split, plan.unit)
-            return tuple(whole[row] for row in sorted(rows))
+            return tuple(whole[row] for row in candidates.tolist())
         population = self._file.contexts_by_split[split] - self._file.summary(feature).fired_contexts[split]
         weight = max(1.0, population / max(1, len(rows))) * self._scale
+        hard, around = rows[:0], rows[:0]
         # What looks most like firing, and is only presumed silent, is where the feature likeliest does fire.
-        with_hard = plan.hard and self._file.silence_known
-        similar = quiet_pool.similar(query_of(activating), silent) if with_hard else iter(())
-        known = set(rows)
-        hard = list(islice(((row, unit) for row, unit in similar if row not in known), plan.hard))
-        chosen: list[tuple[int, str | None, str, float]] = [(row, None, "quiet", weight) for row in rows]
-        chosen += [(row, unit, "hard quiet", 0.0) for row, unit in hard]
-        ids = quiet_pool.ids[[row for row, *_ in chosen]]
-        places = self._draw(feature, ids, "quiet place").tolist()
-        offsets = self._draw(feature, ids, "quiet offset").tolist()
-        return tuple(
-            Excerpt(*_cut_quiet(quiet_pool.contexts[row], v, u, around, plan.window), stratum, weight)
-            for (row, around, stratum, weight), v, u in zip(chosen, places, offsets, strict=True)
-        )
+        if plan.hard and self._file.silence_known:
+            silent[rows] = False
+            query = quiet_pool.query(activating.cut, activating.activations)
+            hard, around = quiet_pool.similar(query, silent, plan.hard)
+        cut = self._quiet_cut(feature, quiet_pool, rows, hard, around, plan.window)
+        strata = ["quiet"] * len(rows) + ["hard quiet"] * len(hard)
+        return _Windows(cut, _silence(cut), strata, [weight] * len(rows) + [0.0] * len(hard)).excerpts
+
+    def _quiet_cut(
+        self,
+        feature: FeatureId,
+        quiet_pool: QuietPool,
+        anywhere: Ints,
+        hard: Ints,
+        around: Ints,
+        window: int | None,
+    ) -> Cut:
+        """Silent windows, cut as activating ones are: around any token, or around an occurrence of a unit.
+
+        A window drawn evenly from all there are would lie at an end of its context less often than one around
+        a peak, which is moved back into the context, and how it begins and ends would tell the two apart.
+        """
+        rows = np.concatenate([anywhere, hard])
+        first = np.zeros(len(rows), dtype=np.int64)
+        if window is not None:
+            ids, n = quiet_pool.ids[rows], len(anywhere)
+            share = self._draw(feature, ids, "quiet place")
+            first[:n] = share[:n] * quiet_pool.strip.lengths[anywhere]
+            first[n:] = quiet_pool.occurrence(hard, around, share[n:])
+            first -= (self._draw(feature, ids, "quiet offset") * window).astype(np.int64)
+        return quiet_pool.strip.cut(rows, first, window)
 
     def _near(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
         """Excerpts around the peaks of nearest neighbours, where the feature itself is known to be silent."""
         if not self._file.silence_known:
             return ()
-        quiet_pool, loud = self._file.pool(split, plan.unit), self._file.rows(feature).loud
+        quiet_pool = self._file.pool(split, plan.unit)
+        loud = set(self._file.rows(feature).loud.tolist())
         queues: list[Iterator[Firing]] = []
         for own in self._file.fires_near(feature, split, _CANDIDATES):
             fitting = [firing for firing in own if firing[0] not in loud]
             if fitting and len(queues) < _NEAREST:
                 queues.append(iter(fitting))
         chosen = in_turn(queues, plan.neighbours)
-        offsets = self._draw(feature, [i for i, _ in chosen], "neighbour offset").tolist()
-        cut = []
-        for (i, place), u in zip(chosen, offsets, strict=True):
-            context = quiet_pool.contexts[quiet_pool.row[i]]
-            silent = np.zeros(len(context.units), dtype=np.float32)
-            first = 0 if plan.window is None else place - int(u * plan.window)
-            cut.append(Excerpt(*_cut(context, silent, first, plan.window), "neighbour", 0.0))
-        return tuple(cut)
+        ids = np.asarray([i for i, _ in chosen], dtype=np.int64)
+        first = np.asarray([place for _, place in chosen], dtype=np.int64)
+        if plan.window is not None:
+            offsets = self._draw(feature, ids, "neighbour offset") * plan.window
+            first -= offsets.astype(np.int64)
+        cut = quiet_pool.strip.cut(quiet_pool.rows_of(ids), first, plan.window)
+        return _Windows(cut, _silence(cut), ["neighbour"] * len(ids), [0.0] * len(ids)).excerpts
 
     def _whole_pool(self, split: Split, unit: Unit) -> tuple[Excerpt, ...]:
         """The pool as whole silent excerpts, made once: most features share almost all of them.
@@ -130,19 +180,17 @@ class _Reader:
         Their weight is that of the pool: contexts seen by contexts kept.
         """
         if (split, unit) not in self._whole:
-            contexts = self._file.pool(split, unit).contexts
-            weight = self._file.contexts_by_split[split] / max(1, len(contexts)) * self._scale
-            self._whole[(split, unit)] = tuple(
-                Excerpt(*_cut_quiet(c, 0.0, 0.0, None, None), "quiet", weight) for c in contexts
-            )
+            strip = self._file.pool(split, unit).strip
+            n = len(strip.ids)
+            weight = self._file.contexts_by_split[split] / max(1, n) * self._scale
+            cut = strip.cut(np.arange(n), np.zeros(n, dtype=np.int64), None)
+            windows = _Windows(cut, _silence(cut), ["quiet"] * n, [weight] * n)
+            self._whole[(split, unit)] = windows.excerpts
         return self._whole[(split, unit)]
 
-    def _draw(
-        self, feature: FeatureId, ids: Sequence[int] | NDArray[np.int64], use: str
-    ) -> NDArray[np.float64]:
+    def _draw(self, feature: FeatureId, ids: Ints, use: str) -> NDArray[np.float64]:
         """Numbers in [0, 1), one a context, for one use; each use has its own."""
-        key = digest64(use, feature.index, feature.polarity)
-        return uniform(self._file.seed, key, np.asarray(ids, dtype=np.int64))
+        return uniform(self._file.seed, digest64(use, feature.index, feature.polarity), ids)
 
 
 class AgentEvidence(_Reader):
@@ -165,44 +213,6 @@ class ReportEvidence(_Reader):
         return self._read(feature, "report", plan)
 
 
-def _cut_activating(
-    context: PreparedContext, example: Example, u: float, window: int | None
-) -> tuple[Context, Floats]:
-    dense = np.zeros(context.n_tokens, dtype=np.float32)
-    dense[example.positions] = example.values
-    peak = int(example.positions[example.values.argmax()])
-    first = 0 if window is None else peak - int(u * window)
-    return _cut(context, pool(dense, context.starts), first, window)
-
-
-def _cut_quiet(
-    context: PreparedContext, v: float, u: float, around: str | None, window: int | None
-) -> tuple[Context, Floats]:
-    """A silent window, cut as an activating one is: around an occurrence of a unit, or around any token.
-
-    A window drawn evenly from all there are would lie at an end of its context less often than one around a
-    peak, which is moved back into the context, and how it begins and ends would tell the two apart.
-    """
-    silent = np.zeros(len(context.units), dtype=np.float32)
-    if window is None:
-        return _cut(context, silent, 0, None)
-    if around is None:
-        place = int(v * context.n_tokens)
-    else:
-        found = [i for i, key in enumerate(context.keys) if key == around]
-        place = context.edges[found[int(v * len(found))]]
-    return _cut(context, silent, place - int(u * window), window)
-
-
-def _cut(context: PreparedContext, pooled: Floats, first: int, window: int | None) -> tuple[Context, Floats]:
-    """The fewest whole units that cover subject tokens first to first + window, moved to lie in the context.
-
-    A word that the edge would cut is kept whole, so a window may be longer by the rest of two words.
-    """
-    a, b = 0, len(context.units)
-    if window is not None:
-        first = min(max(0, first), max(0, context.n_tokens - window))
-        a = bisect_right(context.edges, first) - 1
-        b = bisect_left(context.edges, first + window)
-    start = context.edges[a] if b > a else 0
-    return Context(context.id, context.document, start, context.units[a:b]), pooled[a:b]
+def _silence(cut: Cut) -> Floats:
+    """No activation in any unit."""
+    return np.zeros(len(cut.texts), dtype=np.float32)

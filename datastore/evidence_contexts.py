@@ -1,29 +1,27 @@
-"""Contexts of an evidence file by id, cut into units when they are first asked for.
+"""Contexts of an evidence file by id, read when they are first asked for.
 
 A query for ten contexts scans as much as one for ten thousand. So whoever knows which contexts will be
-wanted says so, and they are all read with the first that is; they wait as codes of words, and become words
-when they are asked for. Equal words of different contexts are one object.
+wanted says so, and they are all read with the first that is; they wait as codes of their tokens' texts, and
+are cut into units, all of a feature's together, when they are asked for.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from exegete.datastore.quiet_pool import PreparedContext
-from exegete.datastore.records import Unit
-from exegete.datastore.words import join_units, unit_starts
+from exegete.datastore.records import Split, Unit
+from exegete.datastore.strip import PreparedContext, Strip
+from exegete.datastore.words import Vocabulary, join_units, unit_starts
 
-PREPARED = 20_000
-"""Contexts remembered as units."""
 READ_AHEAD = 100_000
-"""Contexts remembered as codes: of some 1,000 features."""
+"""Contexts remembered: of some 1,000 features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,56 +29,71 @@ class _Batch:
     """Contexts that were read together."""
 
     documents: list[str]
-    words: list[str]
     codes: NDArray[np.int32]
-    """(n_tokens,) places in `words`, context after context."""
-    starts: NDArray[np.int32]
-    """(n_contexts + 1,) where each context's codes begin."""
-
-    def tokens(self, row: int) -> list[str]:
-        """The tokens of one context."""
-        codes = self.codes[self.starts[row] : self.starts[row + 1]]
-        return [self.words[code] for code in codes.tolist()]
+    """(n_tokens,) of tokens, context after context."""
+    starts: list[int]
+    """(n_contexts + 1) where each context's codes begin."""
 
 
 class ContextReader:
-    """Reads the contexts of one file, and remembers the recently used ones."""
+    """Reads the contexts of one file, and remembers the recently read ones."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         """Read from an open evidence file; whoever opened it closes it."""
         self._con = con
+        self._vocabulary = Vocabulary()
         self._expected: set[int] = set()
         self._read: OrderedDict[int, tuple[_Batch, int]] = OrderedDict()
-        self._prepared: OrderedDict[tuple[int, Unit], PreparedContext] = OrderedDict()
 
     def expect(self, ids: Iterable[int]) -> None:
         """Say which contexts are likely to be asked for next, in place of what was said before."""
         self._expected = set(ids)
 
-    def prepared(self, ids: Sequence[int], unit: Unit) -> list[PreparedContext]:
-        """Contexts by id, in the order asked for, cut into units.
+    def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
+        """Contexts by id, laid end to end in the order asked for.
 
         Raises:
             duckdb.Error: the file can't be read.
         """
-        missing = {i for i in ids if i not in self._read and (i, unit) not in self._prepared}
+        missing = {i for i in ids if i not in self._read}
         if missing:
             self._fetch([*missing, *(self._expected - missing - self._read.keys())])
-        found = [self._one(i, unit) for i in ids]
-        while len(self._prepared) > PREPARED:
-            self._prepared.popitem(last=False)
+        found = [self._read[i] for i in ids]
         while len(self._read) > READ_AHEAD:
             self._read.popitem(last=False)
-        return found
+        parts = [batch.codes[batch.starts[row] : batch.starts[row + 1]] for batch, row in found]
+        documents = [batch.documents[row] for batch, row in found]
+        return self._strip(
+            ids, documents, np.asarray([len(part) for part in parts], dtype=np.int64), parts, unit
+        )
 
-    def _one(self, context_id: int, unit: Unit) -> PreparedContext:
-        key = (context_id, unit)
-        if key in self._prepared:
-            self._prepared.move_to_end(key)
-        else:
-            batch, row = self._read[context_id]
-            self._prepared[key] = prepare(context_id, batch.documents[row], batch.tokens(row), unit)
-        return self._prepared[key]
+    def pool(self, split: Split, unit: Unit) -> Strip:
+        """The quiet pool of one split, in the order of ids.
+
+        Raises:
+            duckdb.Error: the file can't be read.
+        """
+        table = self._con.sql(
+            "SELECT context_id, document, tokens FROM contexts WHERE quiet AND split = ? ORDER BY context_id",
+            params=[split],
+        ).to_arrow_table()
+        tokens = table.column("tokens").combine_chunks()
+        ids, documents = table.column("context_id").to_pylist(), table.column("document").to_pylist()
+        lengths = np.diff(tokens.offsets.to_numpy()).astype(np.int64)
+        return self._strip(ids, documents, lengths, [self._encoded(tokens)], unit)
+
+    def _strip(
+        self,
+        ids: Sequence[int],
+        documents: Sequence[str],
+        lengths: NDArray[np.int64],
+        parts: Sequence[NDArray[np.int32]],
+        unit: Unit,
+    ) -> Strip:
+        codes = np.concatenate([np.zeros(0, dtype=np.int32), *parts])
+        every = np.ones(len(codes), dtype=bool)
+        begins = self._vocabulary.begins(codes, lengths) if unit == "word" else every
+        return Strip(ids, documents, lengths, self._vocabulary.texts, codes, begins)
 
     def _fetch(self, ids: list[int]) -> None:
         """Read contexts in one query."""
@@ -91,15 +104,17 @@ class ContextReader:
         ).to_arrow_table()
         for part in table.to_batches():
             tokens = part.column("tokens")
-            encoded = tokens.values.dictionary_encode()
             batch = _Batch(
-                part.column("document").to_pylist(),
-                [sys.intern(word) for word in encoded.dictionary.to_pylist()],
-                encoded.indices.to_numpy(),
-                tokens.offsets.to_numpy(),
+                part.column("document").to_pylist(), self._encoded(tokens), tokens.offsets.to_pylist()
             )
-            for row, context_id in enumerate(part.column("context_id").to_numpy().tolist()):
+            for row, context_id in enumerate(part.column("context_id").to_pylist()):
                 self._read[context_id] = (batch, row)
+
+    def _encoded(self, tokens: pa.ListArray) -> NDArray[np.int32]:
+        """Codes of the texts of many tokens."""
+        encoded = tokens.values.dictionary_encode()
+        codes = self._vocabulary.encode(encoded.dictionary.to_pylist())
+        return np.asarray(codes[encoded.indices.to_numpy()])
 
 
 def prepare(context_id: int, document: str, tokens: Sequence[str], unit: Unit) -> PreparedContext:

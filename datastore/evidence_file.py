@@ -19,18 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.database import connect
-from exegete.datastore.evidence_contexts import ContextReader, prepare
-from exegete.datastore.evidence_rows import Key, Rows, StoredRows, read_rows
+from exegete.datastore.evidence_contexts import ContextReader
+from exegete.datastore.evidence_rows import Key, Rows, read_rows
 from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.neighbours import Firing, Neighbours
-from exegete.datastore.quiet_pool import PreparedContext, QuietPool
+from exegete.datastore.quiet_pool import QuietPool
 from exegete.datastore.records import SPLITS, FeatureId, Polarity, Split, Unit
+from exegete.datastore.strip import PreparedContext, Strip
 from exegete.errors import SubjectError, WorkspaceDamaged
 
-_FEATURES_REMEMBERED = 256
-"""Features whose rows are remembered as objects."""
-_FEATURES_STORED = 2048
-"""Features whose rows are remembered as columns: more than a job has under way and has read ahead."""
+_FEATURES_REMEMBERED = 2048
+"""Features whose rows are remembered: more than a job has under way and has read ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,6 @@ class EvidenceFile:
         self.silence_known = self.parameters.get("silence") != "presumed"
         """Whether a feature is known to be silent where it is not listed."""
         self._contexts = ContextReader(self._con)
-        self._stored: OrderedDict[Key, StoredRows] = OrderedDict()
         self._rows: OrderedDict[Key, Rows] = OrderedDict()
         self._pools: dict[tuple[Split, Unit], QuietPool] = {}
         self._neighbours = Neighbours(self._con, len(self._summaries))
@@ -131,14 +129,14 @@ class EvidenceFile:
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
-        wanted = {(f.index, f.polarity) for f in features} - self._stored.keys()
+        wanted = {(f.index, f.polarity) for f in features} - self._rows.keys()
         if not wanted:
             return
         with self._intact():
-            self._stored.update(read_rows(self._con, wanted))
-        self._contexts.expect(i for key in wanted for i in self._stored[key].context_ids)
-        while len(self._stored) > max(_FEATURES_STORED, len(wanted)):
-            self._stored.popitem(last=False)
+            self._rows.update(read_rows(self._con, wanted))
+        self._contexts.expect(i for key in wanted for i in self._rows[key].context_ids.tolist())
+        while len(self._rows) > max(_FEATURES_REMEMBERED, len(wanted)):
+            self._rows.popitem(last=False)
 
     def close(self) -> None:
         """Close the file."""
@@ -155,33 +153,31 @@ class EvidenceFile:
         key = (feature.index, feature.polarity)
         if key not in self._rows:
             self.prefetch([feature])
-            self._rows[key] = self._stored[key].rows()
-            if len(self._rows) > _FEATURES_REMEMBERED:
-                self._rows.popitem(last=False)
         return self._rows[key]
 
     def pool(self, split: Split, unit: Unit) -> QuietPool:
         """The quiet pool of one split."""
         if (split, unit) not in self._pools:
             with self._intact():
-                rows = self._con.execute(
-                    "SELECT context_id, document, tokens FROM contexts "
-                    "WHERE quiet AND split = ? ORDER BY context_id",
-                    [split],
-                ).fetchall()
-            self._pools[(split, unit)] = QuietPool(
-                tuple(prepare(context_id, document, tokens, unit) for context_id, document, tokens in rows)
-            )
+                self._pools[(split, unit)] = QuietPool(self._contexts.pool(split, unit))
         return self._pools[(split, unit)]
 
-    def prepared(self, ids: Sequence[int], unit: Unit) -> list[PreparedContext]:
-        """Contexts by id, in the order asked for, cut into units; the recently used ones are remembered.
+    def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
+        """Contexts by id, laid end to end in the order asked for; the recently read ones are remembered.
 
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
         with self._intact():
-            return self._contexts.prepared(ids, unit)
+            return self._contexts.strip(ids, unit)
+
+    def prepared(self, ids: Sequence[int], unit: Unit) -> tuple[PreparedContext, ...]:
+        """Contexts by id, in the order asked for, each by itself and cut into units.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
+        return self.strip(ids, unit).prepared()
 
     def token_ids(self, ids: Sequence[int]) -> list[NDArray[np.int32]]:
         """The subject's token ids of contexts, in the order asked for: (n_tokens,) each, as harvested.

@@ -6,9 +6,9 @@ memory of as many small objects; a feature's examples become objects when it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exegete.datastore.records import Floats, Polarity, Split
+from exegete.datastore.strip import Ints, ranges
 
 Key = tuple[int, Polarity]
 """A feature of the file."""
@@ -34,55 +35,73 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Everything stored of one feature."""
+class Examples:
+    """A feature's kept pairs of one split as columns, strongest first."""
 
-    examples: dict[Split, list[Example]]
-    """Strongest first."""
-    loud: frozenset[int]
-    """Ids of contexts in which the feature is known to fire: the pool's, and its own examples."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRows:
-    """Everything stored of one feature, as a part of the columns that were read."""
-
-    columns: _Columns
-    part: slice
-    """Its examples among them."""
-    loud_in_pool: frozenset[int]
-
-    @property
-    def context_ids(self) -> list[int]:
-        """Of all its examples."""
-        return list(self.columns.context_ids[self.part].tolist())
-
-    def rows(self) -> Rows:
-        """The same as objects."""
-        c, ids = self.columns, self.context_ids
-        sampled = c.sampled[self.part].tolist()
-        edges = pairwise(c.starts[self.part.start : self.part.stop + 1].tolist())
-        examples: dict[Split, list[Example]] = {}
-        for split, i, drawn, (a, b) in zip(c.splits[self.part], ids, sampled, edges, strict=True):
-            examples.setdefault(split, []).append(Example(i, drawn, c.positions[a:b], c.values[a:b]))
-        # A duplicate may have fired where the pool's copy, just below the threshold, did not.
-        return Rows(examples, self.loud_in_pool.union(ids))
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Examples of some features: one after the other, each feature's by split and strongest first."""
-
-    splits: list[Split]
     context_ids: NDArray[np.int64]
+    """(n,)"""
     sampled: NDArray[np.bool_]
-    starts: NDArray[np.int32]
-    """(n + 1,) where the positions and values of each example begin."""
+    """(n,)"""
+    starts: NDArray[np.int64]
+    """(n + 1,) where the positions and values of each pair begin."""
     positions: NDArray[np.uint16]
     values: Floats
 
+    def __len__(self) -> int:
+        return len(self.context_ids)
 
-def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tuple[Key, StoredRows]]:
+    def __iter__(self) -> Iterator[Example]:
+        edges = pairwise(self.starts.tolist())
+        for i, drawn, (a, b) in zip(self.context_ids.tolist(), self.sampled.tolist(), edges, strict=True):
+            yield Example(i, drawn, self.positions[a:b], self.values[a:b])
+
+    def firings(self, rows: Ints) -> tuple[Ints, Ints, Floats]:
+        """Of some pairs, how many positions fire in each, and all of these with their activations."""
+        begun = self.starts[rows]
+        lengths = self.starts[rows + 1] - begun
+        fired = ranges(begun, lengths)
+        return lengths, self.positions[fired].astype(np.int64), self.values[fired]
+
+    def part(self, a: int, b: int) -> Examples:
+        """Pairs `a` to `b` - 1; positions and values are those of all."""
+        return Examples(
+            self.context_ids[a:b], self.sampled[a:b], self.starts[a : b + 1], self.positions, self.values
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Everything stored of one feature."""
+
+    examples: Mapping[Split, Examples]
+    """Of the splits that have any."""
+    loud_in_pool: NDArray[np.int64]
+    """Ids of the pool's contexts in which the feature fires."""
+
+    @property
+    def context_ids(self) -> NDArray[np.int64]:
+        """Of all its examples."""
+        return np.concatenate([_NO_IDS, *(kept.context_ids for kept in self.examples.values())])
+
+    @property
+    def loud(self) -> NDArray[np.int64]:
+        """Ids of contexts in which the feature is known to fire, some of them twice."""
+        # A duplicate may have fired where the pool's copy, just below the threshold, did not.
+        return np.concatenate([self.loud_in_pool, self.context_ids])
+
+
+_NO_IDS = np.zeros(0, dtype=np.int64)
+NO_EXAMPLES = Examples(
+    _NO_IDS,
+    np.zeros(0, dtype=bool),
+    np.zeros(1, dtype=np.int64),
+    np.zeros(0, dtype=np.uint16),
+    np.zeros(0, dtype=np.float32),
+)
+"""What is stored of a split in which nothing fires."""
+
+
+def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tuple[Key, Rows]]:
     """Read the rows of some features in two queries.
 
     Args:
@@ -104,41 +123,50 @@ def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tupl
         f"FROM examples WHERE {where} ORDER BY feature_index, polarity, split, rank",
         params=[indices],
     ).to_arrow_table()
-    loud: dict[Key, set[int]] = {}
-    sql = f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where}"
-    for index, polarity, context_id in con.execute(sql, [indices]).fetchall():
-        loud.setdefault((index, polarity), set()).add(context_id)
+    pool = con.sql(
+        f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where} "
+        "ORDER BY feature_index, polarity",
+        params=[indices],
+    ).to_arrow_table()
     columns = _columns(table)
-    keys = zip(_numbers(table, "feature_index").tolist(), _words(table, "polarity"), strict=True)
-    parts: dict[Key, slice] = {}
-    last = 0
-    for key, group in groupby(keys):
-        first, last = last, last + sum(1 for _ in group)
-        parts[key] = slice(first, last)
+    examples: dict[Key, dict[Split, Examples]] = {}
+    for (index, polarity, split), a, b in _runs(table, "feature_index", "polarity", "split"):
+        examples.setdefault((index, polarity), {})[split] = columns.part(a, b)
+    ids = _numbers(pool, "context_id")
+    loud = {
+        (index, polarity): ids[a:b] for (index, polarity), a, b in _runs(pool, "feature_index", "polarity")
+    }
     for key in wanted:
-        yield key, StoredRows(columns, parts.get(key, slice(0, 0)), frozenset(loud.get(key, ())))
+        yield key, Rows(examples.get(key, {}), loud.get(key, _NO_IDS))
 
 
-def _columns(table: pa.Table) -> _Columns:
+def _columns(table: pa.Table) -> Examples:
     positions = table.column("positions").combine_chunks()
     activations = table.column("activations").combine_chunks()
-    return _Columns(
-        _words(table, "split"),
+    return Examples(
         _numbers(table, "context_id"),
         _numbers(table, "sampled"),
-        positions.offsets.to_numpy(),
+        positions.offsets.to_numpy().astype(np.int64),
         positions.values.to_numpy(),
         activations.values.to_numpy(),
     )
 
 
+def _runs(table: pa.Table, *names: str) -> Iterator[tuple[tuple[Any, ...], int, int]]:
+    """Runs of rows that agree in some columns: their values there, the first row, and the first after."""
+    if not len(table):
+        return
+    codes = [table.column(name).combine_chunks().dictionary_encode() for name in names]
+    columns = [encoded.indices.to_numpy() for encoded in codes]
+    new = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    starts = np.concatenate(([0], np.flatnonzero(new) + 1, [len(table)]))
+    words = [
+        encoded.dictionary.take(pa.array(column[starts[:-1]])).to_pylist()
+        for encoded, column in zip(codes, columns, strict=True)
+    ]
+    yield from zip(zip(*words, strict=True), starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+
+
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
     """A column of numbers or truth values."""
     return np.asarray(table.column(name).combine_chunks().to_numpy(zero_copy_only=False))
-
-
-def _words(table: pa.Table, name: str) -> list[Any]:
-    """A column of words, of which there are few different ones: one object each."""
-    encoded = table.column(name).combine_chunks().dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    return [words[code] for code in encoded.indices.to_numpy().tolist()]

@@ -16,6 +16,8 @@ UInts = NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+_SHIFT_TO_DOUBLE = np.uint64(11)
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
@@ -30,12 +32,18 @@ def digest64(*parts: str | bytes | int) -> int:
 
 
 def mix(values: UInts) -> UInts:
-    """The splitmix64 finaliser, elementwise: a bijection of uint64 that scatters its input [Steele 2014]."""
-    with np.errstate(over="ignore"):
-        z = values + _GOLDEN
-        z = (z ^ (z >> np.uint64(30))) * _MIX_1
-        z = (z ^ (z >> np.uint64(27))) * _MIX_2
-        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+    """The splitmix64 finaliser, elementwise: a bijection of uint64 that scatters its input [Steele 2014].
+
+    Args:
+        values: of at least one dimension: numpy warns of single numbers that overflow.
+    """
+    z = values + _GOLDEN
+    z ^= z >> _SHIFT_1
+    z *= _MIX_1
+    z ^= z >> _SHIFT_2
+    z *= _MIX_2
+    z ^= z >> _SHIFT_3
+    return z
 
 
 def _mixed(value: int) -> int:
@@ -65,4 +73,4 @@ def uniform(seed: int, *keys: NDArray[np.integer] | int) -> NDArray[np.float64]:
     for key in keys[n_single:]:
         bits = np.atleast_1d(np.asarray(key)).astype(np.int64).view(np.uint64)
         state = mix(state ^ mix(bits))
-    return (state >> np.uint64(11)).astype(np.float64) * (2.0**-53)
+    return (state >> _SHIFT_TO_DOUBLE).astype(np.float64) * (2.0**-53)

@@ -7,90 +7,125 @@ among the kept examples, which is why negatives come from here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from itertools import count
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exegete.datastore.records import Excerpt
-
-
-@dataclass(frozen=True)
-class PreparedContext:
-    """A full context, cut into units once."""
-
-    id: int
-    document: str
-    n_tokens: int
-    starts: NDArray[np.int64]
-    """(n_units,) token position at which each unit starts."""
-    units: tuple[str, ...]
-
-    @cached_property
-    def edges(self) -> list[int]:
-        """`starts` as Python's numbers, among which `bisect` finds one much faster than numpy."""
-        return list(self.starts.tolist())
-
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """Units as they are compared."""
-        return tuple(map(_key, self.units))
+from exegete.datastore.records import Floats
+from exegete.datastore.strip import Cut, PreparedContext, Strip, first_largest, ranges
+from exegete.datastore.words import compared
 
 
 @dataclass(frozen=True)
 class _Index:
-    """Units of a pool's contexts, each once a context; context after context, its units by name."""
+    """Units of a pool that hold a letter or digit, as they are compared; and which contexts hold them.
 
-    place: Mapping[str, int]
-    """Of every unit among all, by name."""
+    Contexts follow each other, and each one's units, once each, are in the order of their names.
+    """
+
     keys: tuple[str, ...]
+    """By name."""
+    place: dict[str, int]
+    """Of each in `keys`."""
+    of_unit: NDArray[np.int64]
+    """(n_units,) the place of each of the strip's units; -1 for marks."""
     columns: NDArray[np.int64]
     """(n_entries,) places of units."""
     rows: NDArray[np.int64]
     """(n_entries,) rows of the contexts they stand in."""
     ends: NDArray[np.int64]
     """(n_contexts + 1,) where each context's entries begin."""
-
-    @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """(n_units,) contexts that hold each unit."""
-        return np.bincount(self.columns, minlength=len(self.keys))
+    rarity: NDArray[np.float64]
+    """(n_keys,) log(contexts / contexts that hold it)."""
 
 
-@dataclass(frozen=True)
 class QuietPool:
     """The pool's contexts of one split."""
 
-    contexts: tuple[PreparedContext, ...]
+    def __init__(self, strip: Strip) -> None:
+        """A pool of contexts, in the order of their ids."""
+        self.strip = strip
+        self.ids: NDArray[np.int64] = np.asarray(strip.ids, dtype=np.int64)
+        """(n,) context ids, rising."""
+        self._place_of_code: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        """Of texts of the vocabulary that have been met."""
 
     @cached_property
-    def row(self) -> dict[int, int]:
-        """Row of each context id."""
-        return {c.id: i for i, c in enumerate(self.contexts)}
+    def contexts(self) -> tuple[PreparedContext, ...]:
+        """Each by itself."""
+        return self.strip.prepared()
+
+    def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of those of some contexts that are in the pool."""
+        rows = np.searchsorted(self.ids, ids)
+        found = self.ids.take(rows, mode="clip") == ids if len(self.ids) else np.zeros(len(ids), dtype=bool)
+        return np.asarray(rows[found])
 
     @cached_property
-    def ids(self) -> NDArray[np.int64]:
-        """(n,) context ids."""
-        return np.asarray([c.id for c in self.contexts], dtype=np.int64)
+    def keys(self) -> tuple[str, ...]:
+        """Units that hold a letter or digit, as they are compared, by name."""
+        return self._index.keys
 
     @cached_property
     def _index(self) -> _Index:
-        """Which units that hold a letter or digit stand in which contexts."""
-        units = [sorted({key for key in c.keys if any(map(str.isalnum, key))}) for c in self.contexts]
-        place = {key: i for i, key in enumerate(sorted(set().union(*units)))}
-        columns = np.asarray([place[key] for own in units for key in own], dtype=np.int64)
-        ends = np.cumsum([0, *(len(own) for own in units)])
-        return _Index(place, tuple(place), columns, np.repeat(np.arange(len(units)), np.diff(ends)), ends)
+        contexts = self.contexts
+        units = [key for context in contexts for key in context.keys]
+        keys = sorted(key for key in set(units) if any(map(str.isalnum, key)))
+        place = {key: i for i, key in enumerate(keys)}
+        of_unit = np.asarray([place.get(key, -1) for key in units], dtype=np.int64)
+        row = np.repeat(np.arange(len(contexts)), [len(context.units) for context in contexts])
+        entries = np.unique((row * len(keys) + of_unit)[of_unit >= 0])
+        rows, columns = np.divmod(entries, max(1, len(keys)))
+        ends = np.searchsorted(rows, np.arange(len(contexts) + 1))
+        rarity = np.log(len(contexts) / np.bincount(columns, minlength=len(keys)))
+        return _Index(tuple(keys), place, of_unit, columns, rows, ends, rarity)
 
     @cached_property
-    def _lengths(self) -> NDArray[np.float64]:
-        """(n,) units in each context, 1 at least."""
-        return np.asarray([max(1, len(c.units)) for c in self.contexts], dtype=np.float64)
+    def _wordiness(self) -> NDArray[np.float64]:
+        """(n,) square root of the units in each context, 1 at least."""
+        _, n_units = self.strip.units_of(np.arange(len(self.ids)))
+        return np.sqrt(np.maximum(1, n_units).astype(np.float64))
 
-    def similar(self, query: Mapping[str, float], silent: NDArray[np.bool_]) -> Iterator[tuple[int, str]]:
+    def query(self, cut: Cut, activations: Floats) -> NDArray[np.float64]:
+        """What a feature's activating windows have in common with the pool, as weights of its units.
+
+        A unit weighs the mean over windows of its share of the window's peak; a unit that merely stands near
+        the peak counts a tenth, so that contexts alike in topic come after those alike in the firing word.
+
+        Args:
+            cut: the windows, of contexts of the same file.
+            activations: (n_units,) of all their units.
+
+        Returns:
+            (n_keys,) weights of the pool's units.
+        """
+        lengths = np.diff(cut.edges)
+        peaks = np.maximum.reduceat(activations, cut.edges[:-1]) if len(lengths) else activations
+        shares = activations.astype(np.float64) / np.repeat(np.where(peaks > 0, peaks, 1), lengths)
+        weights = np.maximum(shares, 0.1) / max(1, len(lengths))
+        places = self._places_of(cut.vocabulary).take(cut.codes)
+        place = self._index.place
+        places[cut.several] = [place.get(compared(cut.texts[i]), -1) for i in cut.several.tolist()]
+        known = places >= 0
+        sums: NDArray[np.float64] = np.bincount(places[known], weights[known], len(self.keys)).astype(
+            np.float64
+        )
+        return sums
+
+    def _places_of(self, texts: NDArray[np.object_]) -> NDArray[np.int64]:
+        """The place among the keys of every text of the vocabulary; -1 where it has none."""
+        new = texts[len(self._place_of_code) :].tolist()
+        if new:
+            place = self._index.place
+            own = np.asarray([place.get(compared(text), -1) for text in new], dtype=np.int64)
+            self._place_of_code = np.append(self._place_of_code, own)
+        return self._place_of_code
+
+    def similar(
+        self, query: NDArray[np.float64], silent: NDArray[np.bool_], n: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Silent contexts that share rare, heavy units with a query, most similar first.
 
         The similarity is the sum, over the query's units found in the context, of weight times inverse
@@ -98,43 +133,42 @@ class QuietPool:
         contexts share more by chance, and wordiness would then tell hard quiet excerpts from others.
 
         Args:
-            query: weight of each unit (stripped, lower case).
-            silent: (n,) where the feature is silent.
+            query: (n_keys,) weight of each of the pool's units.
+            silent: (n_contexts,) where the feature is silent.
+            n: how many at most.
 
-        Yields:
-            (row, the unit that contributed most) with similarity above 0.
+        Returns:
+            Rows of contexts with similarity above 0, and the place among the keys of what contributed most to
+            each (of equals the first by name).
         """
-        n, index = len(self.contexts), self._index
-        known = [(place, query[key]) for key in query if (place := index.place.get(key)) is not None]
-        if not known:
-            return
-        places, weights = np.asarray([p for p, _ in known]), np.asarray([w for _, w in known])
-        gain = np.zeros(len(index.keys))
-        gain[places] = weights * np.log(n / index.sizes[places])
-        total = np.bincount(index.rows, gain[index.columns], n) / np.sqrt(self._lengths)
+        index = self._index
+        gain = query * index.rarity
+        gains = gain.take(index.columns)
+        total = np.bincount(index.rows, gains, len(silent)) / self._wordiness
         found = np.flatnonzero((total > 0) & silent)
-        for row in found[np.lexsort((self.ids[found], -total[found]))].tolist():
-            own = index.columns[index.ends[row] : index.ends[row + 1]]
-            yield row, index.keys[own[gain[own].argmax()]]  # of equals the first by name
+        rows = found[np.argsort(-total[found], kind="stable")][:n]
+        if not len(rows):
+            return rows, rows
+        lengths = index.ends[rows + 1] - index.ends[rows]
+        own = ranges(index.ends[rows], lengths)
+        return rows, index.columns[own[first_largest(gains[own], lengths)]]
 
+    def occurrence(
+        self, rows: NDArray[np.int64], places: NDArray[np.int64], share: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Where in some contexts a unit stands that they hold.
 
-def query_of(excerpts: Sequence[Excerpt]) -> dict[str, float]:
-    """What a feature's activating excerpts have in common, as weights of units.
+        Args:
+            rows: (n,) contexts.
+            places: (n,) the unit's place among the keys.
+            share: (n,) which of its occurrences, in [0, 1).
 
-    A unit weighs the mean over excerpts of its share of the excerpt's peak; a unit that merely stands near
-    the peak counts a tenth, so that contexts alike in topic come after those alike in the firing word.
-    """
-    units = [_key(unit) for excerpt in excerpts for unit in excerpt.context.tokens]
-    if not units:
-        return {}
-    shares = [e.activations.astype(np.float64) / (e.peak or 1.0) for e in excerpts]
-    weights = np.maximum(np.concatenate(shares), 0.1) / len(excerpts)
-    place = dict(zip(dict.fromkeys(units), count(), strict=False))
-    sums = np.bincount(np.fromiter(map(place.__getitem__, units), np.int64, len(units)), weights)
-    return dict(zip(place, sums.tolist(), strict=True))
-
-
-@lru_cache(65_536)
-def _key(unit: str) -> str:
-    """A unit as it is compared: stripped, lower case."""
-    return unit.strip().lower()
+        Returns:
+            (n,) token positions.
+        """
+        first, n_units = self.strip.units_of(rows)
+        units = ranges(first, n_units)
+        hits = np.flatnonzero(self._index.of_unit[units] == np.repeat(places, n_units))
+        begun = np.searchsorted(hits, np.append(0, np.cumsum(n_units)))
+        found = hits[begun[:-1] + (share * np.diff(begun)).astype(np.int64)]
+        return self.strip.positions(units[found], rows)

@@ -40,11 +40,14 @@ def _joins(char: str) -> bool:
 
 
 @lru_cache(65_536)
-def _meets(left: str, right: str) -> bool:
-    """Whether two characters that touch belong to one word."""
-    if _joins(left) and _joins(right):
-        return True
-    return left == right and not left.isalnum() and not left.isspace()
+def _side(char: str) -> int:
+    """Two characters that touch belong to one word when their sides are equal and above 0.
+
+    Letters, digits and their accents have one side in common, a mark has its own, others have none.
+    """
+    if _joins(char):
+        return 1
+    return 0 if char.isalnum() or char.isspace() else 2 + ord(char)
 
 
 def unit_starts(tokens: Sequence[str], unit: Unit) -> NDArray[np.int64]:
@@ -66,7 +69,7 @@ def unit_starts(tokens: Sequence[str], unit: Unit) -> NDArray[np.int64]:
             starts.append(position)
             previous = token
             continue
-        continues = bool(previous) and (token == "" or _meets(previous[-1], token[0]))
+        continues = bool(previous) and (token == "" or 0 < _side(previous[-1]) == _side(token[0]))
         if not continues:
             starts.append(position)
         previous = token or previous
@@ -84,3 +87,72 @@ def pool(activations: Floats, starts: NDArray[np.int64]) -> Floats:
     if not len(starts):
         return np.zeros(0, dtype=np.float32)
     return np.asarray(np.maximum.reduceat(activations, starts), dtype=np.float32)
+
+
+@lru_cache(65_536)
+def compared(unit: str) -> str:
+    """A unit as it is compared with others: stripped, lower case."""
+    return unit.strip().lower()
+
+
+_EMPTY = -1
+"""The side of a text without characters."""
+
+
+class Vocabulary:
+    """Texts of tokens, each once: many contexts at a time are cut into words as numbers.
+
+    A code is a text's place in the order of arrival. There are as many texts as the subject's tokenizer has
+    tokens, at most.
+    """
+
+    def __init__(self) -> None:
+        """With no texts."""
+        self.texts: NDArray[np.object_] = np.zeros(0, dtype=object)
+        self._code: dict[str, int] = {}
+        self._first: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        """The side of each text's first character."""
+        self._last: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """Codes of texts, new ones among them: (n,)."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._code))
+        if new:
+            self._code.update(zip(new, range(len(self._code), len(self._code) + len(new)), strict=True))
+            self.texts = np.append(self.texts, np.asarray(new, dtype=object))
+            self._first = np.append(self._first, [_side(text[0]) if text else _EMPTY for text in new])
+            self._last = np.append(self._last, [_side(text[-1]) if text else _EMPTY for text in new])
+        return np.fromiter(map(self._code.__getitem__, texts), dtype=np.int32, count=len(texts))
+
+    def begins(self, codes: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where words begin in contexts that are laid end to end; in each of them as `unit_starts` has it.
+
+        Args:
+            codes: (n_tokens,) of the contexts' tokens.
+            lengths: (n_contexts,) tokens of each.
+
+        Returns:
+            (n_tokens,) whether the token begins a word.
+        """
+        first, last = self._first.take(codes), self._last.take(codes)
+        begins = np.zeros(len(codes) + 1, dtype=bool)
+        begins[np.cumsum(lengths) - lengths] = True
+        begins = begins[:-1]
+        if first.min(initial=0) == _EMPTY:
+            return self._begins_across_empty(first, last, begins)
+        begins |= first == 0
+        begins[1:] |= first[1:] != last[:-1]
+        return begins
+
+    @staticmethod
+    def _begins_across_empty(
+        first: NDArray[np.int64], last: NDArray[np.int64], edge: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Empty tokens go on whatever was before them in their context, and words go on across them."""
+        spoken, context = first != _EMPTY, np.cumsum(edge)
+        begins = np.ones(len(first), dtype=bool)
+        place = np.flatnonzero(spoken)
+        a, b = place[:-1], place[1:]
+        begins[b] = (first[b] != last[a]) | (first[b] == 0) | (context[a] != context[b])
+        begins[~spoken & (np.maximum.accumulate(np.where(spoken, context, 0)) == context)] = False
+        return begins

@@ -12,8 +12,8 @@ from exegete.controls.choosing import Chooser
 from exegete.controls.passages import Passages
 from exegete.controls.truths import POSITIVE, WITHIN, Truth, levels, without_condition
 from exegete.datastore.hashing import digest64
-from exegete.datastore.quiet_pool import PreparedContext
 from exegete.datastore.records import Context, Floats
+from exegete.datastore.strip import PreparedContext
 from exegete.simulators.grammar_reading import parse
 from exegete.simulators.lexical import levels_of
 from exegete.simulators.word_forms import fold

@@ -204,9 +204,7 @@ def test_the_same_on_every_read(evidence: EvidenceFile) -> None:
 
 def test_forgetting(evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small caches change nothing but time."""
-    monkeypatch.setattr("exegete.datastore.evidence_file._FEATURES_REMEMBERED", 1)
-    monkeypatch.setattr("exegete.datastore.evidence_file._FEATURES_STORED", 2)
-    monkeypatch.setattr("exegete.datastore.evidence_contexts.PREPARED", 3)
+    monkeypatch.setattr("exegete.datastore.evidence_file._FEATURES_REMEMBERED", 2)
     monkeypatch.setattr("exegete.datastore.evidence_contexts.READ_AHEAD", 5)
     small = EvidenceFile(evidence.path)
     small.prefetch(small.features)

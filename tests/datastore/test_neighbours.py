@@ -124,7 +124,7 @@ def test_firings(file: EvidenceFile, seen: list[Seen]) -> None:
     """A feature's strongest firings in one split of the pool: contexts and places of their peaks."""
     found = Neighbours(file._con, len(FIRES_ON))
     for split in SPLITS:
-        pool = set(file.pool(split, "token").row)
+        pool = set(file.pool(split, "token").ids.tolist())
         for slot in FIRES_ON:
             literal = sorted(
                 (-max(f[slot].values()), c.id, max(f[slot], key=lambda place, own=f[slot]: own[place]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exegete.datastore.words import join_units, pool, unit_starts
+from exegete.datastore.words import Vocabulary, join_units, pool, unit_starts
 
 PIECES = st.sampled_from(
     ["", " ", "a", " b", "ing", "_", "7", "-", "--", ".", "...", " (", "日", "本語", "カ", "ไทย", "é", "e",
@@ -55,6 +55,21 @@ def test_pooling(tokens: list[str], seed: int) -> None:
     expected = [max(activations[a:b].tolist()) for a, b in pairwise(edges) if starts.size]
     assert pool(activations, starts).tolist() == expected
     assert pool(activations, starts).dtype == np.float32
+
+
+@given(st.lists(st.lists(TOKENS, max_size=4), max_size=3))
+def test_many_contexts_at_once(batches: list[list[list[str]]]) -> None:
+    """Contexts cut as numbers, whichever texts were met before, are cut as each by itself."""
+    vocabulary = Vocabulary()
+    for contexts in batches:
+        codes = vocabulary.encode([token for tokens in contexts for token in tokens])
+        lengths = np.asarray([len(tokens) for tokens in contexts], dtype=np.int64)
+        begins = vocabulary.begins(codes, lengths)
+        assert len(begins) == sum(lengths)
+        for tokens, end in zip(contexts, np.cumsum(lengths).tolist(), strict=True):
+            own = slice(end - len(tokens), end)
+            assert vocabulary.texts[codes[own]].tolist() == tokens
+            assert np.flatnonzero(begins[own]).tolist() == unit_starts(tokens, "word").tolist()
 
 
 @pytest.mark.parametrize(

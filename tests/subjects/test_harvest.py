@@ -185,7 +185,7 @@ def test_as_brute_force(kind: str, subjects: Subjects, corpus: Path, tmp_path: P
             }
             assert summary.fired_contexts[split] == len(own)
             peaks = sorted((float(acts.max()) for acts, _ in own.values()), reverse=True)
-            examples = file.rows(feature).examples.get(split, [])
+            examples = list(file.rows(feature).examples.get(split, ()))
             top = examples[: SPEC.top]
             np.testing.assert_allclose([e.values.max() for e in top], peaks[: SPEC.top], atol=EPSILON)
             for example in examples:
