@@ -8,7 +8,7 @@ are cut into units, all of a feature's together, when they are asked for.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -42,12 +42,12 @@ class ContextReader:
         """Read from an open evidence file; whoever opened it closes it."""
         self._con = con
         self._vocabulary = Vocabulary()
-        self._expected: set[int] = set()
+        self._expected: Sequence[NDArray[np.int64]] = ()
         self._read: OrderedDict[int, tuple[_Batch, int]] = OrderedDict()
 
-    def expect(self, ids: Iterable[int]) -> None:
+    def expect(self, ids: Sequence[NDArray[np.int64]]) -> None:
         """Say which contexts are likely to be asked for next, in place of what was said before."""
-        self._expected = set(ids)
+        self._expected = ids
 
     def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
         """Contexts by id, laid end to end in the order asked for.
@@ -57,7 +57,8 @@ class ContextReader:
         """
         missing = {i for i in ids if i not in self._read}
         if missing:
-            self._fetch([*missing, *(self._expected - missing - self._read.keys())])
+            expected = {i for ids in self._expected for i in ids.tolist()}
+            self._fetch([*missing, *(expected - missing - self._read.keys())])
         found = [self._read[i] for i in ids]
         while len(self._read) > READ_AHEAD:
             self._read.popitem(last=False)

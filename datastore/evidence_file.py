@@ -134,7 +134,7 @@ class EvidenceFile:
             return
         with self._intact():
             self._rows.update(read_rows(self._con, wanted))
-        self._contexts.expect(i for key in wanted for i in self._rows[key].context_ids.tolist())
+        self._contexts.expect([self._rows[key].context_ids for key in wanted])
         while len(self._rows) > max(_FEATURES_REMEMBERED, len(wanted)):
             self._rows.popitem(last=False)
 

@@ -115,19 +115,19 @@ def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tupl
         duckdb.Error: the file can't be read.
     """
     indices = sorted({index for index, _ in wanted})
-    where = "feature_index IN (SELECT unnest(?::INTEGER[]))"
+    where, params = "feature_index IN (SELECT unnest(?::INTEGER[]))", [indices]
     if indices[-1] - indices[0] + 1 == len(indices):
-        where = f"feature_index BETWEEN {indices[0]} AND {indices[-1]} AND len(?) > 0"
+        where, params = f"feature_index BETWEEN {indices[0]} AND {indices[-1]}", []
     table = con.sql(
-        "SELECT feature_index, polarity, split, context_id, sampled, positions, activations "
-        f"FROM examples WHERE {where} ORDER BY feature_index, polarity, split, rank",
-        params=[indices],
+        "SELECT feature_index, polarity, split, rank, context_id, sampled, positions, activations "
+        f"FROM examples WHERE {where}",
+        params=params,
     ).to_arrow_table()
     pool = con.sql(
-        f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where} "
-        "ORDER BY feature_index, polarity",
-        params=[indices],
+        f"SELECT feature_index, polarity, context_id FROM quiet_activations WHERE {where}", params=params
     ).to_arrow_table()
+    table = _sorted(table, "feature_index", "polarity", "split", "rank")
+    pool = _sorted(pool, "feature_index", "polarity")
     columns = _columns(table)
     examples: dict[Key, dict[Split, Examples]] = {}
     for (index, polarity, split), a, b in _runs(table, "feature_index", "polarity", "split"):
@@ -138,6 +138,15 @@ def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tupl
     }
     for key in wanted:
         yield key, Rows(examples.get(key, {}), loud.get(key, _NO_IDS))
+
+
+def _sorted(table: pa.Table, *names: str) -> pa.Table:
+    """Rows by some columns; words in any order, so long as equal ones follow each other.
+
+    Files are written in order, and here that is found out much faster than DuckDB sorts.
+    """
+    order = np.lexsort([_codes(table, name)[0] for name in reversed(names)])
+    return table if np.array_equal(order, np.arange(len(table))) else table.take(pa.array(order))
 
 
 def _columns(table: pa.Table) -> Examples:
@@ -156,15 +165,23 @@ def _runs(table: pa.Table, *names: str) -> Iterator[tuple[tuple[Any, ...], int, 
     """Runs of rows that agree in some columns: their values there, the first row, and the first after."""
     if not len(table):
         return
-    codes = [table.column(name).combine_chunks().dictionary_encode() for name in names]
-    columns = [encoded.indices.to_numpy() for encoded in codes]
+    columns, words = zip(*(_codes(table, name) for name in names), strict=True)
     new = np.any([column[1:] != column[:-1] for column in columns], axis=0)
     starts = np.concatenate(([0], np.flatnonzero(new) + 1, [len(table)]))
-    words = [
-        encoded.dictionary.take(pa.array(column[starts[:-1]])).to_pylist()
-        for encoded, column in zip(codes, columns, strict=True)
+    values = [
+        column[starts[:-1]].tolist() if own is None else [own[code] for code in column[starts[:-1]].tolist()]
+        for column, own in zip(columns, words, strict=True)
     ]
-    yield from zip(zip(*words, strict=True), starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    yield from zip(zip(*values, strict=True), starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+
+
+def _codes(table: pa.Table, name: str) -> tuple[NDArray[Any], list[str] | None]:
+    """A column of whole numbers; or of few different words, as numbers of those in a list."""
+    column = table.column(name).combine_chunks()
+    if not pa.types.is_string(column.type):
+        return column.to_numpy(), None
+    encoded = column.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:

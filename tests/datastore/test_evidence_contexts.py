@@ -63,14 +63,14 @@ def test_the_same_in_any_order(con: Counting, monkeypatch: pytest.MonkeyPatch, a
     for _ in range(30):
         ids = rng.integers(1, 41, rng.integers(0, 8)).tolist()
         unit: Unit = "word" if rng.random() < 0.5 else "token"
-        reader.expect(rng.integers(1, 41, rng.integers(0, 20)).tolist())
+        reader.expect([rng.integers(1, 41, rng.integers(0, 20)) for _ in range(2)])
         assert plain(reader, ids, unit) == literal(ids, unit)
 
 
 def test_what_is_expected_is_read_at_once(con: Counting) -> None:
     """Contexts that were expected are read with the first that is missing; one that was not, by itself."""
     reader = ContextReader(con)  # type: ignore[arg-type]
-    reader.expect(range(1, 31))
+    reader.expect([np.arange(1, 11), np.arange(11, 31)])
     for i in range(1, 31):
         reader.strip([i], "word")
         reader.strip([i], "token")
