@@ -55,7 +55,8 @@ def clean(text: str) -> str:
         The cleaned label; empty when nothing visible was left.
     """
     kept = _TERMINAL_ESCAPE.sub("", text)
-    kept = "".join(" " if char.isspace() else char for char in kept if char.isspace() or not is_hidden(char))
+    if not kept.isprintable():
+        kept = "".join(" " if c.isspace() else c for c in kept if c.isspace() or not is_hidden(c))
     return unicodedata.normalize("NFC", " ".join(kept.split()))
 
 

@@ -30,7 +30,7 @@ def marked_text(tokens: Sequence[str], marked: Sequence[bool]) -> str:
         raise ValueError(f"{len(tokens)} words have {len(marked)} marks: each needs to be marked or not")
     printed = _running.of(tokens)
     for place in compress(range(len(tokens)), marked):
-        printed[place] = f"{_before(tokens[place])}{_OPEN}{shown_word(tokens[place])}{_CLOSE}"
+        printed[place] = _between_marks[tokens[place]]
     text = "".join(printed).strip()
     for bracket, printed_as in (("<", "‹"), (">", "›")):
         if bracket in text:
@@ -46,4 +46,5 @@ def _before(token: str) -> str:
 
 
 _running = Printed(lambda token: _before(token) + shown_word(token))
-"""Words of running text after what stands before them."""
+_between_marks = Printed(lambda token: f"{_before(token)}{_OPEN}{shown_word(token)}{_CLOSE}")
+"""Words of running text after what stands before them, plain and marked."""

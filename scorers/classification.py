@@ -164,9 +164,24 @@ def dealt_balanced_accuracies(judged: Judgements, seed: int, n_perm: int) -> Arr
     Returns:
         (n_perm,) values; their mean is .5, since a deal keeps how many excerpts are said to fire.
     """
-    orders = permutations(len(judged.fires), seed, n_perm)
-    # Counts of excerpts are exact in half the memory.
-    dealt = judged.fires.astype(np.float32) @ judged.said.astype(np.float32).take(orders.T)  # (B,)
-    hits = dealt.astype(np.float64)
+    firing = _dealt_to_firing(judged.fires.tobytes(), seed, n_perm)
+    hits = (firing @ judged.said.astype(np.float32)).astype(np.float64)  # counts are exact in half the memory
     passes = judged.negatives - (judged.said.sum() - hits)
     return np.asarray((hits / judged.positives + passes / judged.negatives) / 2, dtype=np.float64)
+
+
+@lru_cache(maxsize=16)
+def _dealt_to_firing(fires: bytes, seed: int, n_perm: int) -> NDArray[np.float32]:
+    """Whose judgements every deal hands to firing excerpts, kept as the deals are: 1 or 0, (n_perm, n).
+
+    Args:
+        fires: the bools of `Judgements.fires` as bytes.
+        seed: chooses the deals.
+        n_perm: deals, B.
+    """
+    firing = np.frombuffer(fires, dtype=np.bool_)
+    orders = permutations(len(firing), seed, n_perm)
+    handed = np.zeros(orders.shape, dtype=np.float32)
+    np.put_along_axis(handed, orders[:, firing], 1, axis=1)
+    handed.setflags(write=False)
+    return handed

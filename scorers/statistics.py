@@ -102,7 +102,7 @@ def correlation(sums: Array) -> Array:
         y_variance = yy - y * y / n
         r = (xy - x * y / n) / np.sqrt(x_variance * y_variance)
     defined = (x_variance > _FLAT * xx) & (y_variance > _FLAT * yy)
-    return np.where(defined, np.clip(r, -1.0, 1.0), np.nan)
+    return np.where(defined, np.minimum(np.maximum(r, -1.0), 1.0), np.nan)
 
 
 def pearson(paired: Paired, weights: Sequence[float] | Array | None = None) -> float | None:
