@@ -18,37 +18,57 @@ paid for.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
 
 from exegete.agent.nodes import Nodes
 from exegete.agent.state import CaseState
 
 RECURSION_LIMIT = 100
 """Steps a case may take; 20 revisions with tests need 65."""
+OUT = ("dead", "unscorable")
+"""What `recall` decides of a feature that can't be labelled: its case ends there."""
+Step = Callable[[CaseState], Awaitable[CaseState]]
 
 
 def build_graph(nodes: Nodes) -> Any:
     """Compile the graph over a job's nodes.
 
+    Args:
+        nodes: the steps; what they have no tests and no effects for is left out.
+
     Returns:
         A compiled LangGraph graph: `await graph.ainvoke({"feature": …}, {"recursion_limit": …})`.
     """
     graph = StateGraph(CaseState)
-    graph.add_node("recall", nodes.recall)
-    graph.add_node("propose", nodes.propose)
-    graph.add_node("trial", nodes.trial)
-    graph.add_node("falsify", nodes.falsify)
-    graph.add_node("revise", nodes.revise)
-    graph.add_node("report", nodes.report)
-    graph.add_node("output", nodes.output)
+    tests, after = nodes.testing is not None, "output" if nodes.effects is not None else END
+    tried = ("falsify", "revise", "report") if tests else ("revise", "report")
     graph.add_edge(START, "recall")
-    graph.add_conditional_edges("recall", nodes.next, {"propose": "propose", "dead": END, "unscorable": END})
+    graph.add_node("recall", _decided(nodes.recall), destinations=("propose", END))
+    graph.add_node("propose", nodes.propose)
     graph.add_edge("propose", "trial")
-    graph.add_conditional_edges("trial", nodes.next, {a: a for a in ("falsify", "revise", "report")})
-    graph.add_edge("falsify", "revise")
-    graph.add_conditional_edges("revise", nodes.next, {a: a for a in ("trial", "report")})
-    graph.add_conditional_edges("report", nodes.after_report, {"output": "output", "end": END})
-    graph.add_edge("output", END)
+    graph.add_node("trial", _decided(nodes.trial), destinations=tried)
+    graph.add_node("revise", _decided(nodes.revise), destinations=("trial", "report"))
+    graph.add_node("report", nodes.report)
+    graph.add_edge("report", after)
+    if tests:
+        graph.add_node("falsify", nodes.falsify)
+        graph.add_edge("falsify", "revise")
+    if nodes.effects is not None:
+        graph.add_node("output", nodes.output)
+        graph.add_edge("output", END)
     return graph.compile()
+
+
+def _decided(step: Step) -> Callable[[CaseState], Awaitable[Command[str]]]:
+    """A step that says where the case goes next: a function beside it would have to read the state again."""
+
+    async def taken(state: CaseState) -> Command[str]:
+        learnt = await step(state)
+        action = learnt["decisions"][-1].decision.action
+        return Command(update=learnt, goto=END if action in OUT else action)
+
+    return taken

@@ -178,14 +178,6 @@ class Nodes:
             known["verdict"] = self.examiner.verdict_on(label, state["scores"], found.interventions)
         return known
 
-    async def next(self, state: CaseState) -> str:
-        """What was decided last; a coroutine, as all here are: LangGraph runs plain functions in threads."""
-        return state["decisions"][-1].decision.action
-
-    async def after_report(self, state: CaseState) -> str:
-        """To `output`, where the job asks for it."""
-        return "end" if self.effects is None else "output"
-
 
 def _attempt(label: Label, score: Score, reading: Reading, maximum: float) -> Attempt:
     """A label that was tried, with its worst mistakes."""
