@@ -31,7 +31,6 @@ RECURSION_LIMIT = 100
 """Steps a case may take; 20 revisions with tests need 65."""
 OUT = ("dead", "unscorable")
 """What `recall` decides of a feature that can't be labelled: its case ends there."""
-Step = Callable[[CaseState], Awaitable[CaseState]]
 
 
 def build_graph(nodes: Nodes) -> Any:
@@ -63,7 +62,7 @@ def build_graph(nodes: Nodes) -> Any:
     return graph.compile()
 
 
-def _decided(step: Step) -> Callable[[CaseState], Awaitable[Command[str]]]:
+def _decided(step: Callable[[CaseState], Awaitable[CaseState]]) -> Any:
     """A step that says where the case goes next: a function beside it would have to read the state again."""
 
     async def taken(state: CaseState) -> Command[str]:

@@ -16,7 +16,7 @@ from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
 from exegete.llm.rates import Rates
-from exegete.llm.schema import strict_form, with_schema_in_words
+from exegete.llm.schema import known, with_schema_in_words
 from exegete.llm.wire import (
     conversation,
     count,
@@ -143,7 +143,7 @@ def message_body(model: str, request: Request, left_out: frozenset[str]) -> dict
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = anthropic.transform_schema(dict(strict_form(request.schema)))
+        schema = anthropic.transform_schema(dict(known(request.schema).strict))
         options["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "max_tokens": request.max_tokens, "messages": turns, **options}

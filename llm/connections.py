@@ -29,6 +29,7 @@ _OF_THE_CONNECTION = frozenset(
     ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
 )
 """Headers that are aiohttp's to write."""
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Connections:
         import aiohttp
 
         target = self._targets.get(path) or await self._found(path)
-        sent = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        sent = _json(body).encode()
         session = self._session or self._opened(target)
         try:
             call = session.post(target.url, data=sent, headers=target.headers, proxy=target.proxy)

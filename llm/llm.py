@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Protocol
 
 from exegete.llm.rates import Rates
+from exegete.llm.schema import known
 from exegete.llm.slots import Odds, Slots
 
 Finish = Literal["stop", "length", "refusal", "filtered"]
@@ -53,28 +54,34 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What the call is for ("run", "feature", "purpose"): recorded beside it, not part of its key."""
 
+    def __post_init__(self) -> None:
+        if self.schema is not None:
+            object.__setattr__(self, "schema", known(self.schema))
+
     @cached_property
     def key(self) -> str:
-        """sha256 of the canonical request: equal requests have equal keys, on every machine."""
-        facts: dict[str, Any] = {
-            "model": self.model,
-            "system": self.system,
-            "messages": [[m.role, m.text] for m in self.messages],
-            "schema": self.schema,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "sample": self.sample,
-            "prompt_version": self.prompt_version,
+        """sha256 of the canonical request: equal requests have equal keys, on every machine.
+
+        The request is one JSON object, its names in order, with nothing between its parts.
+        """
+        facts = {
+            "max_tokens": _json(self.max_tokens),
+            "messages": _json([[m.role, m.text] for m in self.messages]),
+            "model": _json(self.model),
+            "prompt_version": _json(self.prompt_version),
+            "sample": _json(self.sample),
+            "schema": "null" if self.schema is None else known(self.schema).keyed,
         }
         if self.slots is not None:  # a request without slots keeps the key it had before there were any
-            facts["slots"] = self.slots.facts
-        canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+            facts["slots"] = _json(self.slots.facts)
+        facts |= {"system": _json_of_shared(self.system), "temperature": _json(self.temperature)}
+        canonical = "{" + ",".join(f'"{name}":{value}' for name, value in facts.items()) + "}"
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def tagged(self, tags: Mapping[str, str]) -> Request:
         """The same request with these tags beside its own; its key is the same, and worked out once."""
-        tagged = replace(self, tags={**self.tags, **tags})
-        vars(tagged)["key"] = self.key
+        tagged = object.__new__(Request)
+        vars(tagged).update(vars(self), key=self.key, tags={**self.tags, **tags})
         return tagged
 
 
@@ -109,6 +116,15 @@ class Reply:
     tokens could not be aligned with the prompt; None as a whole when the request asks for no slots."""
     rates: Rates | None = field(default=None, compare=False, repr=False)
     """The account's limits as the server stated them; for the throttle, and not kept."""
+
+
+_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=64)
+def _json_of_shared(text: str) -> str:
+    """`_json` of a text that thousands of requests have in common."""
+    return _json(text)
 
 
 class LLM(Protocol):

@@ -18,7 +18,7 @@ from exegete.llm.llm import Finish, Reply, Request
 from exegete.llm.names import ModelName
 from exegete.llm.openai_slots import FEWER, SlotReader, echo_of, reply_of
 from exegete.llm.rates import Rates
-from exegete.llm.schema import name_of, strict_form, with_schema_in_words
+from exegete.llm.schema import known, name_of, with_schema_in_words
 from exegete.llm.wire import (
     conversation,
     count,
@@ -184,7 +184,7 @@ def chat_body(model: str, request: Request, left_out: frozenset[str]) -> dict[st
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = {"name": name_of(request.schema), "schema": strict_form(request.schema), "strict": True}
+        schema = {"name": name_of(request.schema), "schema": known(request.schema).strict, "strict": True}
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "messages": turns, **options}
@@ -201,7 +201,7 @@ def response_body(model: str, request: Request, left_out: frozenset[str]) -> dic
     if request.schema is not None and "schema" in left_out:
         texts = with_schema_in_words(texts, request.schema)
     elif request.schema is not None:
-        schema = {"name": name_of(request.schema), "schema": strict_form(request.schema), "strict": True}
+        schema = {"name": name_of(request.schema), "schema": known(request.schema).strict, "strict": True}
         options["text"] = {"format": {"type": "json_schema", **schema}}
     turns = [{"role": role, "content": text} for role, text in texts]
     return {"model": model, "input": turns, **options}

@@ -51,10 +51,13 @@ class Price(BaseModel):
     source: str = ""
     seen: date | None = None
 
+    def is_for(self, model: str) -> bool:
+        """Is this a row of that model?"""
+        return any(fnmatchcase(model, pattern) for pattern in self.match)
+
     def fits(self, model: str, input_tokens: int) -> bool:
         """Is this the row for a request of that size to that model?"""
-        short = self.up_to is None or input_tokens <= self.up_to
-        return short and any(fnmatchcase(model, pattern) for pattern in self.match)
+        return (self.up_to is None or input_tokens <= self.up_to) and self.is_for(model)
 
 
 class _File(BaseModel):
@@ -74,6 +77,10 @@ class Prices:
     """Date of the built-in table, and name and digest of the user's in front of it."""
     rows: Sequence[Price]
     """The first that fits counts."""
+
+    def of(self, model: str) -> Prices:
+        """The rows of one model (canonical name) alone: what calls by the thousand are priced with."""
+        return replace(self, rows=[row for row in self.rows if row.is_for(model)])
 
     def find(self, model: str, input_tokens: int = 0) -> Price | None:
         """The row of a model (canonical name) for requests of that size, or None."""
@@ -115,14 +122,14 @@ class Priced:
     def __init__(self, inner: LLM, model: str, prices: Prices) -> None:
         """Wrap the LLM with that canonical name."""
         self.inner = inner
-        self.prices = prices
+        self.prices = prices.of(model)
         self._model = model
 
     async def complete(self, request: Request) -> Reply:
         """Complete a request; see `LLM.complete`."""
         reply = await self.inner.complete(request)
         usd = self.prices.cost(self._model, reply)
-        return replace(reply, usd=usd, prices=None if usd is None else self.prices.version)
+        return reply if usd is None else replace(reply, usd=usd, prices=self.prices.version)
 
     async def close(self) -> None:
         """Close what is wrapped."""

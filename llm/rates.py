@@ -62,6 +62,8 @@ def rates_of(headers: Mapping[str, str], now: datetime) -> Rates:
         Only limits of which both the size and the rest can be read: some servers send 0 or -1 for none.
     """
     found: dict[Gauge, Rate] = {}
+    if not any("ratelimit" in name for name in headers):  # what most servers of one's own send
+        return found
     for gauge, families in _NAMES.items():
         for names in families:
             limit, remaining, reset = (headers.get(name, "") for name in names)

@@ -18,6 +18,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -56,6 +57,8 @@ def read(text: str, schema: type[M]) -> M:
     text = text.strip()
     if not text:
         raise Unreadable("the reply is empty")
+    with suppress(Unreadable):  # what most replies are; why another is not is found out below
+        return _strictly(text, schema)
     complaints: list[str] = []
     for find in (_whole, _in_prose, _closed):
         values: list[M] = []

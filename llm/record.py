@@ -36,6 +36,7 @@ from exegete.errors import WorkspaceError
 from exegete.llm.lines import Position, intact, read_lines
 from exegete.llm.llm import Reply, Request
 from exegete.llm.redact import hide_keys, redact
+from exegete.llm.schema import known
 from exegete.llm.size import most_tokens
 from exegete.llm.slots import slots_from
 
@@ -46,6 +47,7 @@ TEXT = b'{"text":"'
 LOST = b'{"lost":"'
 """How a line about a lost call begins."""
 _LONGEST_WHY = 300
+_json = json.JSONEncoder(separators=(",", ":")).encode
 _STORED = tuple(f.name for f in fields(Reply) if f.name not in ("journalled", "slots", "rates"))
 """Of a reply, by name and in the order in which they are written."""
 
@@ -80,7 +82,8 @@ def records(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
 
 def record_of(request: Request, reply: Reply, keep_messages: bool) -> Mapping[str, Any]:
     """What is stored of a call."""
-    return answered(asked_of(request, keep_messages), reply, most_tokens(request))
+    most_input = 0 if _says_what_it_used(reply) else most_tokens(request)
+    return answered(asked_of(request, keep_messages), reply, most_input)
 
 
 def asked_of(request: Request, keep_messages: bool) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def asked_of(request: Request, keep_messages: bool) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "system": _digest_of_shared(request.system),
-        "schema": None if request.schema is None else _digest_of_shared(_canonical(request.schema)),
+        "schema": None if request.schema is None else _digest_of_shared(known(request.schema).stored),
         "messages": [[message.role, _digest(message.text)] for message in request.messages],
         "tags": dict(request.tags),
     }
@@ -110,13 +113,13 @@ def answered(asked: Mapping[str, Any], reply: Reply, most_input: int) -> Mapping
     Args:
         asked: by `asked_of`.
         reply: what came back.
-        most_input: tokens that the request can have at most.
+        most_input: tokens that the request can have at most; kept only where the reply does not say.
     """
     stored = {name: getattr(reply, name) for name in _STORED}
     if reply.slots is not None:
         stored["slots"] = reply.slots
     record = {**asked, "reply": stored, "at": _now(), "version": __version__}
-    if reply.input_tokens is None or reply.output_tokens is None:
+    if not _says_what_it_used(reply):
         record["most_input"] = most_input
     return record
 
@@ -153,23 +156,22 @@ def lost_of(request: Request, why: str, most_usd: float | None) -> Mapping[str, 
 
 def shared_texts(request: Request) -> dict[str, str]:
     """The texts a request shares with many others, by digest."""
-    texts = [request.system, *([] if request.schema is None else [_canonical(request.schema)])]
+    texts = [request.system, *([] if request.schema is None else [known(request.schema).stored])]
     return {_digest_of_shared(text): text for text in texts}
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:
     """Compact JSON in ASCII, so that a line is a line whatever a model wrote."""
-    return json.dumps(record, separators=(",", ":")).encode("ascii")
+    return _json(record).encode("ascii")
+
+
+def _says_what_it_used(reply: Reply) -> bool:
+    return reply.input_tokens is not None and reply.output_tokens is not None
 
 
 def _now() -> str:
     """UTC, with its zone."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _canonical(schema: Mapping[str, Any]) -> str:
-    """A schema as text."""
-    return json.dumps(schema, sort_keys=True, ensure_ascii=False)
 
 
 @lru_cache(maxsize=64)

@@ -5,11 +5,45 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 _NESTED = ("anyOf", "allOf", "items")
 _NAMED = ("properties", "$defs")
+
+
+class Schema(dict[str, Any]):
+    """A JSON schema that many requests share, and its forms, worked out once each; not to be changed."""
+
+    @cached_property
+    def text(self) -> str:
+        """As JSON, in its own order."""
+        return json.dumps(self)
+
+    @cached_property
+    def stored(self) -> str:
+        """As the journal keeps it: the same for equal schemas."""
+        return json.dumps(self, sort_keys=True, ensure_ascii=False)
+
+    @cached_property
+    def keyed(self) -> str:
+        """As it stands in the key of a request."""
+        return json.dumps(self, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    @cached_property
+    def strict(self) -> Mapping[str, Any]:
+        """`strict` of it."""
+        return strict(self)
+
+
+def known(schema: Mapping[str, Any]) -> Schema:
+    """A schema with its forms; equal ones share them."""
+    return schema if isinstance(schema, Schema) else _known(json.dumps(schema))
+
+
+@lru_cache(maxsize=64)
+def _known(text: str) -> Schema:
+    return Schema(json.loads(text))
 
 
 def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,16 +79,6 @@ def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
         copy["required"] = list(copy.get("properties", {}))
         copy["additionalProperties"] = False
     return copy
-
-
-def strict_form(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`strict` of a schema that comes with every call: worked out once, and not to be changed."""
-    return _strict_form(json.dumps(schema))
-
-
-@lru_cache(maxsize=64)
-def _strict_form(text: str) -> Mapping[str, Any]:
-    return strict(json.loads(text))
 
 
 def name_of(schema: Mapping[str, Any]) -> str:

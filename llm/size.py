@@ -7,9 +7,8 @@ are kept by.
 
 from __future__ import annotations
 
-import json
-
 from exegete.llm.llm import Request
+from exegete.llm.schema import known
 from exegete.llm.slots import count_slots
 
 CHARACTERS_PER_TOKEN = 4
@@ -43,4 +42,4 @@ def _texts(request: Request) -> list[str]:
 
 def _schema(request: Request) -> str:
     """The schema as text: servers make it part of the prompt."""
-    return "" if request.schema is None else json.dumps(request.schema)
+    return "" if request.schema is None else known(request.schema).text
