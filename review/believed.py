@@ -38,6 +38,8 @@ class Believed:
     """Texts that were proposed, tried or written, of both sides."""
     events: Mapping[IndexKey, list[Row]]
     """What people did, the latest first, with `stands` and `reviewed_at` as in the view `reviews`."""
+    thresholds: Mapping[str, float]
+    """By run, what a person set last; a run that has its own still has none."""
 
 
 def believed(con: duckdb.DuckDBPyConnection, harvest: str, indices: Sequence[int]) -> Believed:
@@ -55,18 +57,21 @@ def believed(con: duckdb.DuckDBPyConnection, harvest: str, indices: Sequence[int
         key: _events(rows)
         for key, rows in _by_feature(con, "SELECT * FROM store.reviews WHERE {among}", known).items()
     }
+    set_since = rows_of(con, "SELECT run, threshold FROM store.thresholds ORDER BY made_at", [])
+    thresholds = {row["run"]: row["threshold"] for row in set_since}
     harvests = rows_of(con, _HARVEST, known[:1])
     if not harvests:
-        return Believed({}, labels, events)
+        return Believed({}, labels, events, thresholds)
     q_values = _by_feature(con, "SELECT * FROM store.q_values WHERE {of_any_harvest}", known[1:])
-    reverdicts = _by_feature(con, "SELECT * FROM store.reverdicts WHERE {among}", known)
+    # Verdicts follow a threshold that somebody set, which is rare.
+    reverdicts = _by_feature(con, "SELECT * FROM store.reverdicts WHERE {among}", known) if thresholds else {}
     scores = _scores_of_people(con, labels, events)
     rows = {}
     for key, found in outcomes.items():
         said = _said(found, q_values.get(key, ()), reverdicts.get(key, ())) | harvests[0]
         said["report_looks"] += _looks_of_people(labels.get(key, ()), scores)
         rows[key] = _overruled(said, events.get(key, ()), scores)
-    return Believed(rows, labels, events)
+    return Believed(rows, labels, events, thresholds)
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]) -> list[Row]:

@@ -101,6 +101,16 @@ class _Said:
 _NOTHING = _Said()
 
 
+def _all_of(found: Sequence[_Said]) -> _Said:
+    """All that they say together; most words are nothing to a rule."""
+    if not found:
+        return _NOTHING
+    said = _Said()
+    for one in found:
+        said.add(one)
+    return said
+
+
 class _Reading:
     """A rule made ready to be held against texts: by pattern, what it says of the words that are so."""
 
@@ -145,19 +155,16 @@ class _Reading:
         known = self._seen.get(token)
         if known is None:
             word, by_kind = fold(token), self._by_kind
-            found = [
-                by_kind["word"].get(word),
-                by_kind["forms"].get(stem(word)),
-                by_kind["any"].get(""),
-                *(said for ending, said in by_kind["ending"].items() if ends_in(word, ending)),
-                *(said for start, said in by_kind["beginning"].items() if begins_with(word, start)),
-            ]
+            found = [by_kind["word"].get(word), by_kind["any"].get("")]
+            if by_kind["forms"]:
+                found.append(by_kind["forms"].get(stem(word)))
+            for ending, said in by_kind["ending"].items():
+                found += [said] if ends_in(word, ending) else []
+            for start, said in by_kind["beginning"].items():
+                found += [said] if begins_with(word, start) else []
             if by_kind["class"]:
                 found += [by_kind["class"].get(name) for name in classes_of(token)]
-            known = self._seen[token] = _Said()
-            for said in found:
-                if said is not None:
-                    known.add(said)
+            known = self._seen[token] = _all_of([said for said in found if said is not None])
         return known
 
     def _strongest(self, level: int, held: int) -> int:

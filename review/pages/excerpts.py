@@ -77,11 +77,11 @@ def show(excerpt: Excerpt, maximum: float, simulated: Floats | None = None) -> S
             levels = f"true {_level(true[place])}, simulated {simulated[place]:.0f}"
             what = "predicted more than fires" if false_alarm else "fires more than predicted"
             mistake = f"{what} on “{_named(words[place])}” ({levels})"
-        predicted = [float(x) / MAX_LEVEL if x >= PREDICTED else 0.0 for x in simulated]
+        predicted = [x / MAX_LEVEL if x >= PREDICTED else 0.0 for x in simulated.tolist()]
         marked = heat(marks(words, predicted))
     return Shown(
         excerpt.stratum,
-        heat(marks(words, [float(x) for x in true])),
+        heat(marks(words, true.tolist())),
         marked,
         size,
         mistake,
@@ -117,6 +117,8 @@ def marks(words: Sequence[str], shares: Sequence[float]) -> tuple[Mark, ...]:
     found: list[Mark] = []
     silent = ""
     top = max(shares, default=0.0)
+    if top <= 0:
+        return (Mark("", visible("".join(words)), None),) if words else ()
     for word, share in zip(words, shares, strict=True):
         if share <= 0:
             silent += word
@@ -137,9 +139,9 @@ def _level(share: float) -> int:
 
 def _spoken(words: Sequence[str], true: Floats) -> str:
     """The strongest words with their levels."""
-    order = [int(i) for i in np.argsort(-true, kind="stable")[:SPOKEN] if true[i] > 0]
-    if not order:
+    if not true.any():
         return "silent"
+    order = [i for i in np.argsort(-true, kind="stable")[:SPOKEN].tolist() if true[i] > 0]
     return "fires on " + ", ".join(f"{_named(words[i])} {_level(true[i])}" for i in order)
 
 

@@ -99,7 +99,8 @@ def read_facts(
         labels.sort(key=lambda row: (row["made_at"], row["round"]))
         events = known.events.get(of_key, ())
         near = _neighbours(known.rows, nearest)
-        return _facts(con, key, row, parameters, labels, events, near)
+        threshold = known.thresholds.get(row["run"])
+        return _facts(con, key, row, parameters, threshold, labels, events, near)
 
     return store.reading(work)
 
@@ -109,18 +110,18 @@ def _facts(
     key: Key,
     row: Row,
     parameters: Row | None,
+    threshold: float | None,
     labels: Sequence[Row],
     events: Sequence[Row],
     neighbours: tuple[Row, ...],
 ) -> Facts:
     where = _where(key)
     scores = _scores(con, {label["label_id"] for label in labels})
-    thresholds = rows_of(con, _THRESHOLD, [row["run"]])
     by_text = {label["text"]: label["label_id"] for label in labels}
     return Facts(
         row,
         parameters,
-        thresholds[0]["threshold"] if thresholds else None,
+        threshold,
         _history(labels, scores, events, row["label"]),
         _report_scores(scores, by_text.get(row["label"]), row),
         tuple(
@@ -148,7 +149,6 @@ def _scores(con: duckdb.DuckDBPyConnection, label_ids: Set[str]) -> list[Row]:
 
 
 _FAILED_FIRST = "verdict != 'failed', verdict = 'not run', round DESC, number"
-_THRESHOLD = "SELECT threshold FROM store.thresholds WHERE run = ? ORDER BY made_at DESC LIMIT 1"
 _COSTS = """
 SELECT coalesce(stage, 'other') AS stage, count(*) AS calls, sum(input_tokens) AS input_tokens,
     sum(output_tokens) AS output_tokens, sum(usd) AS usd, count(*) FILTER (usd IS NULL) AS unpriced

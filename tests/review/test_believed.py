@@ -8,7 +8,7 @@ import numpy as np
 
 from exegete.datastore.store import Store
 from exegete.review.believed import Believed, believed
-from tests.datastore.test_labels_view import HARVEST, Row, Tables, of, q_value, random_history, review
+from tests.datastore.test_labels_view import HARVEST, Row, Tables, at, of, q_value, random_history, review
 
 FEATURES = 150
 
@@ -53,6 +53,9 @@ def filled(path: Path) -> Store:
             merged[name] = [*merged.get(name, ()), *own]
     merged["outcomes"].append(merged["outcomes"][0] | {"harvest": "planted"})
     merged["q_values"].append(q_value(0, "another run", 0.9) | {"confidence": 0.9, "twins": 9})
+    set_since = {"threshold": 0.4, "reviewer": "ann", "version": "1"}
+    merged["thresholds"] = [{"run": "run0", "made_at": at(m)} | set_since for m in (2, 3, 1)]
+    merged["thresholds"][1]["threshold"] = 0.3
     store.insert(merged)
     return store
 
@@ -69,6 +72,7 @@ def test_it_is_the_view(tmp_path: Path) -> None:
     assert {row["status"] for row in wanted.values()} >= {"accepted", "rejected", "review", "failed"}
     assert {row["author"] for row in wanted.values()} >= {"person", "highlight/m@1"}
     assert of_some(store, list(range(FEATURES + 9))).rows == wanted
+    assert of_some(store, [0]).thresholds == {"run0": 0.3}
     for key in list(wanted)[::15]:
         assert of_some(store, [key[0]]).rows == {key: wanted[key]}
 
