@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from exegete.agent.cases import Work
 from exegete.agent.crew import check_processes, opened_work
 from exegete.agent.events import note_finished
-from exegete.agent.independence import Independence
 from exegete.agent.mixed import Sides, opened_sides
 from exegete.agent.models import Models
 from exegete.agent.null_plan import plan_nulls
@@ -28,7 +27,7 @@ from exegete.agent.runs import as_begun, register_run
 from exegete.agent.sitting import Failed, Sitting
 from exegete.agent.spec import JobSpec, digest_of
 from exegete.agent.state import CaseState
-from exegete.agent.subject import opened_subject
+from exegete.agent.subject import NoEffects, opened_subject
 from exegete.agent.todo import features_wanted
 from exegete.datastore.evidence_file import FeatureSummary
 from exegete.datastore.records import FeatureId, Verdict
@@ -150,7 +149,7 @@ class Job:
                 left = sides.left(store, run, wanted)
                 todo = left[: spec.limit]
                 self._progress.begin(run, len(todo), len(sides.features(wanted)) - len(left))
-                self._warn(parts.independence)
+                self._warn(parts)
                 self._log_begin(digest_of(parts.frozen()))
                 recorder = Recorder(store, run, models.journal, parts.independence.kind, self._say)
                 n = min(spec.processes, len(todo))
@@ -249,8 +248,12 @@ class Job:
             self._say(_BEGUN[begun.stops_early])
         return begun
 
-    def _warn(self, independence: Independence) -> None:
-        """Say that labels will be judged by who writes them, before anything is spent."""
+    def _warn(self, parts: Parts) -> None:
+        """Say what labels will be judged by, and what can't be measured, before anything is spent."""
+        if isinstance(parts.effects, NoEffects):
+            self._said.add(parts.effects.why)
+            self._say(parts.effects.why)
+        independence = parts.independence
         # That the lexical pair judges itself is what it is for, and no news at every start.
         if independence.sentence is not None and independence.kind != "no model":
             self._say(independence.sentence)

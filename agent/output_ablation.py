@@ -8,7 +8,7 @@ steps of two: its own tokens, its own amounts, and controls on these, as for a f
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import floor, log
 
@@ -28,6 +28,8 @@ STEP = 2
 """Random directions fire as rarely as a feature, or more rarely by less than this factor. What is rarer is
 also more extreme, and does more when it is taken off: rounded the other way, features would be found too
 often."""
+TOLD = 10
+"""Random directions between two lines of the log."""
 OTHERS = 20
 """Other features' directions, taken off there too."""
 
@@ -83,12 +85,20 @@ class AblationTable:
         if self._randoms is None:
             # Drawn for the same feature whoever comes first, so that not even their last bits differ.
             first = replace(feature, index=0, sign=1)
+            LOG.info("reading how far %d texts reach along %d random directions", len(self.texts), RANDOM)
             self._randoms = RandomFeatures(self.subject, first, self.texts, n=RANDOM, seed=self.seed)
         step = self._randoms.density(STEP ** floor(log(density, STEP)))
         if step not in self._measured:
             LOG.info("measuring what %d random directions do at density %.1g, once", RANDOM, step)
-            self._measured[step] = tuple(self._ablated(k, step) for k in range(len(self._randoms)))
+            self._measured[step] = tuple(self._each_ablated(len(self._randoms), step))
         return self._measured[step]
+
+    def _each_ablated(self, n: int, density: float) -> Iterator[Ablation]:
+        """What zeroing each of n random directions does; the log is told now and then."""
+        for k in range(n):
+            yield self._ablated(k, density)
+            if (k + 1) % TOLD == 0:
+                LOG.info("random directions at density %.1g: %d of %d are measured", density, k + 1, n)
 
     def _ablated(self, k: int, density: float) -> Ablation:
         assert self._randoms is not None

@@ -118,3 +118,25 @@ def test_nobody_to_write_tests(space: Workspace) -> None:
     with pytest.raises(JobError, match="--falsify has a language model write tests of labels: name one with"):
         job(space, falsify=True)
     assert not space.labels.exists()
+
+
+def test_a_subject_without_an_output_side(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That --effects will measure nothing is said once, before the first feature; all else is as usual."""
+
+    def causal(laboratory: object) -> None:
+        raise SubjectError("it is an encoder")
+
+    monkeypatch.setattr("exegete.subjects.laboratory.Laboratory.causal", causal)
+    heard: list[tuple[str, int]] = []
+
+    def listen(progress: Progress) -> None:
+        if progress.message and progress.message not in (message for message, _ in heard):
+            heard.append((progress.message, progress.done))
+
+    asyncio.run(Job(space, JobSpec(**LEXICAL, effects=True, name="night"), listen).run())
+    assert heard == [("what features do is left out: it is an encoder", 0)]
+    (row,) = rows(space, "SELECT label, output_label FROM labels")
+    assert row["label"]
+    assert row["output_label"] is None
+    whys = rows(space, "SELECT why FROM decisions WHERE step = 'output'")
+    assert [found["why"] for found in whys] == ["what features do is left out: it is an encoder"]

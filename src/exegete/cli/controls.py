@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from exegete.agent.spec import JobSpec, read_spec
-from exegete.cli.label import job_bar
+from exegete.cli.job_bar import job_bar
 from exegete.cli.logs import open_log
 from exegete.cli.new_workspace import opened_or_made
 from exegete.cli.options import HarvestOption, JsonOption, VerboseOption, WorkspaceOption, count

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from exegete.agent.spec import JobSpec, read_spec
@@ -22,6 +19,7 @@ from exegete.cli.chance import (
 )
 from exegete.cli.dry_run import show_forecast
 from exegete.cli.effort import effort_in_words, effort_of
+from exegete.cli.job_bar import job_bar
 from exegete.cli.label_options import (
     Batch,
     Budget,
@@ -56,7 +54,7 @@ from exegete.cli.label_options import (
     Until,
     WithControls,
 )
-from exegete.cli.logs import is_said, open_log
+from exegete.cli.logs import open_log
 from exegete.cli.options import (
     DEFAULT_WORKSPACE,
     HarvestOption,
@@ -65,7 +63,7 @@ from exegete.cli.options import (
     WorkspaceOption,
     count,
 )
-from exegete.cli.show import STYLES, err, label_table, out, safe, to_json
+from exegete.cli.show import STYLES, label_table, out, safe, to_json
 from exegete.datastore.records import STATUSES
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
@@ -256,38 +254,3 @@ def spent_in_words(spent: Spent) -> str:
     if spent.from_journal:
         words.append(f"{spent.from_journal:,} replies paid for before")
     return f"this sitting: {', '.join(words)}"
-
-
-@contextmanager
-def job_bar() -> Iterator[Callable[[Any], None]]:
-    """Done, rate, time left, spent, and counts by status."""
-    columns = (
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[spent]}{task.fields[counts]}"),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("labelling", total=None, rate="", spent="", counts="")
-        said = ""
-
-        def on_progress(p: Any) -> None:
-            nonlocal said
-            if p.message and p.message != said:
-                said = p.message
-                if not is_said():
-                    bar.console.print(Text(safe(said)))
-            speed = bar.tasks[0].speed
-            counts = " ".join(f"[{STYLES[s]}]{p.by_status[s]} {s}[/]" for s in STATUSES if p.by_status[s])
-            used = p.spent
-            tokens = used.input_tokens + used.output_tokens
-            spent = f"{used.calls:,} calls {tokens:,} tokens  " if used.calls or used.from_journal else ""
-            if used.usd and not used.unpriced:
-                spent += f"${used.usd:.2f}  "
-            rate = f"{speed:.1f}/s" if speed else ""
-            total, done = (p.nulls, p.nulls_done) if p.nulls else (p.total, p.done)
-            what = "nulls  " if p.nulls else ""
-            bar.update(task, total=total, completed=done, rate=rate, spent=what + spent, counts=counts)
-
-        yield on_progress
