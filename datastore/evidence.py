@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.evidence_rows import NO_EXAMPLES, Examples
-from exegete.datastore.hashing import digest64, uniform
+from exegete.datastore.hashing import digest64, uniforms
 from exegete.datastore.neighbours import Firing, in_turn
 from exegete.datastore.quiet_pool import QuietPool
 from exegete.datastore.records import Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
@@ -69,42 +69,42 @@ class _Reader:
 
     def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> _Windows:
         kept = self._file.rows(feature).examples.get(split, NO_EXAMPLES)
-        chosen, strata, weights = self._chosen(feature, split, plan, kept)
-        ids = kept.context_ids[chosen]
-        strip = self._file.strip(ids.tolist(), plan.unit)
+        order, offsets = self._draw(feature, kept.context_ids, "decile", "offset")
+        chosen, strata, weights = self._chosen(feature, split, plan, kept, order)
+        strip = self._file.strip(kept.context_ids[chosen].tolist(), plan.unit)
         lengths, positions, values = kept.firings(chosen)
         first = np.zeros(len(chosen), dtype=np.int64)
         if plan.window is not None:
-            offsets = self._draw(feature, ids, "offset") * plan.window
-            first = positions[first_largest(values, lengths)] - offsets.astype(np.int64)
-        activations = np.zeros(len(strip.codes), dtype=np.float32)
+            before = (offsets[chosen] * plan.window).astype(np.int64)
+            first = positions[first_largest(values, lengths)] - before
+        activations = np.zeros(strip.edges[-1], dtype=np.float32)
         activations[np.repeat(strip.edges[:-1], lengths) + positions] = values
         cut = strip.cut(np.arange(len(chosen)), first, plan.window)
-        return _Windows(cut, cut.pooled(activations), strata, weights)
+        return _Windows(cut, strip.pooled(activations).take(cut.units), strata, weights)
 
     def _chosen(
-        self, feature: FeatureId, split: Split, plan: Plan, kept: Examples
+        self, feature: FeatureId, split: Split, plan: Plan, kept: Examples, order: NDArray[np.float64]
     ) -> tuple[Ints, list[str], list[float]]:
         """Which of a split's kept pairs are shown, strongest first, with their strata and weights."""
         # Beyond what the harvest kept by strength there is only the sample, which is no top.
         n_top = min(plan.top, self._file.k_top)
-        chosen = [np.arange(min(n_top, len(kept)))]
-        strata, weights = ["top"] * len(chosen[0]), [1.0] * len(chosen[0])
+        top = np.arange(min(n_top, len(kept)))
+        strata, weights = ["top"] * len(top), [1.0] * len(top)
         if not plan.per_decile:
-            return chosen[0], strata, weights
-        rest = np.flatnonzero(kept.sampled[n_top:]) + n_top
+            return top, strata, weights
+        rest = kept.sampled[n_top:].nonzero()[0] + n_top
         # What is left of the population once the top is set aside, spread over what is left of the sample.
         population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
-        order = self._draw(feature, kept.context_ids[rest], "decile").tolist()
-        for decile in range(10):
-            # Strongest first, so decile 10 is the first tenth.
-            members = range(decile * len(rest) // 10, (decile + 1) * len(rest) // 10)
-            drawn = sorted(sorted(members, key=order.__getitem__)[: plan.per_decile])
-            weight = population * len(members) / len(rest) / len(drawn) * self._scale if drawn else 0.0
-            chosen.append(rest[drawn])
-            strata += [f"decile {10 - decile}"] * len(drawn)
-            weights += [weight] * len(drawn)
-        return np.concatenate(chosen), strata, weights
+        edges = np.arange(11) * len(rest) // 10
+        sizes = edges[1:] - edges[:-1]
+        by_lot = np.lexsort((order[rest], np.arange(10).repeat(sizes)))
+        place = np.arange(len(rest)) - edges[:-1].repeat(sizes)
+        drawn = np.sort(by_lot[place < plan.per_decile])
+        for decile, size in enumerate(sizes.tolist()):
+            n = min(size, plan.per_decile)
+            strata += [f"decile {10 - decile}"] * n  # strongest first, so decile 10 is the first tenth
+            weights += [population * size / len(rest) / n * self._scale] * n if n else []
+        return np.concatenate([top, rest[drawn]]), strata, weights
 
     def _quiet(
         self, feature: FeatureId, split: Split, plan: Plan, activating: _Windows
@@ -113,7 +113,7 @@ class _Reader:
         silent = np.ones(len(quiet_pool.ids), dtype=bool)
         silent[quiet_pool.rows_of(self._file.rows(feature).loud)] = False
         candidates = np.flatnonzero(silent)
-        order = self._draw(feature, quiet_pool.ids[candidates], "quiet")
+        (order,) = self._draw(feature, quiet_pool.ids[candidates], "quiet")
         rows = candidates[np.argsort(order, kind="stable")][: plan.quiet]
         if plan.window is None and not plan.hard and len(rows) == len(candidates):
             whole = self._whole_pool(split, plan.unit)
@@ -147,11 +147,11 @@ class _Reader:
         rows = np.concatenate([anywhere, hard])
         first = np.zeros(len(rows), dtype=np.int64)
         if window is not None:
-            ids, n = quiet_pool.ids[rows], len(anywhere)
-            share = self._draw(feature, ids, "quiet place")
+            n = len(anywhere)
+            share, offsets = self._draw(feature, quiet_pool.ids[rows], "quiet place", "quiet offset")
             first[:n] = share[:n] * quiet_pool.strip.lengths[anywhere]
             first[n:] = quiet_pool.occurrence(hard, around, share[n:])
-            first -= (self._draw(feature, ids, "quiet offset") * window).astype(np.int64)
+            first -= (offsets * window).astype(np.int64)
         return quiet_pool.strip.cut(rows, first, window)
 
     def _near(self, feature: FeatureId, split: Split, plan: Plan) -> tuple[Excerpt, ...]:
@@ -169,8 +169,8 @@ class _Reader:
         ids = np.asarray([i for i, _ in chosen], dtype=np.int64)
         first = np.asarray([place for _, place in chosen], dtype=np.int64)
         if plan.window is not None:
-            offsets = self._draw(feature, ids, "neighbour offset") * plan.window
-            first -= offsets.astype(np.int64)
+            (offsets,) = self._draw(feature, ids, "neighbour offset")
+            first -= (offsets * plan.window).astype(np.int64)
         cut = quiet_pool.strip.cut(quiet_pool.rows_of(ids), first, plan.window)
         return _Windows(cut, _silence(cut), ["neighbour"] * len(ids), [0.0] * len(ids)).excerpts
 
@@ -188,9 +188,10 @@ class _Reader:
             self._whole[(split, unit)] = windows.excerpts
         return self._whole[(split, unit)]
 
-    def _draw(self, feature: FeatureId, ids: Ints, use: str) -> NDArray[np.float64]:
-        """Numbers in [0, 1), one a context, for one use; each use has its own."""
-        return uniform(self._file.seed, digest64(use, feature.index, feature.polarity), ids)
+    def _draw(self, feature: FeatureId, ids: Ints, *uses: str) -> NDArray[np.float64]:
+        """Numbers in [0, 1), one a context, for each of some uses: (n_uses, n_ids)."""
+        keys = [digest64(use, feature.index, feature.polarity) for use in uses]
+        return uniforms(self._file.seed, keys, ids)
 
 
 class AgentEvidence(_Reader):

@@ -7,6 +7,7 @@ text arrives, and lets shards merge exactly (bottom-k sampling; Cohen & Kaplan 2
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,4 +74,16 @@ def uniform(seed: int, *keys: NDArray[np.integer] | int) -> NDArray[np.float64]:
     for key in keys[n_single:]:
         bits = np.atleast_1d(np.asarray(key)).astype(np.int64).view(np.uint64)
         state = mix(state ^ mix(bits))
+    return _fractions(state)
+
+
+def uniforms(seed: int, keys: Sequence[int], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`uniform(seed, key, ids)` of several keys at once: (n_keys, n_ids)."""
+    single = _mixed(seed & _MASK)
+    states = np.asarray([[_mixed(single ^ _mixed(key & _MASK))] for key in keys], dtype=np.uint64)
+    return _fractions(mix(states ^ mix(ids.view(np.uint64))))
+
+
+def _fractions(state: UInts) -> NDArray[np.float64]:
+    """The upper 53 bits as numbers in [0, 1)."""
     return (state >> _SHIFT_TO_DOUBLE).astype(np.float64) * (2.0**-53)

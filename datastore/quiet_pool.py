@@ -95,7 +95,7 @@ class QuietPool:
         the peak counts a tenth, so that contexts alike in topic come after those alike in the firing word.
 
         Args:
-            cut: the windows, of contexts of the same file.
+            cut: windows, of contexts of the same file.
             activations: (n_units,) of all their units.
 
         Returns:
@@ -105,14 +105,12 @@ class QuietPool:
         peaks = np.maximum.reduceat(activations, cut.edges[:-1]) if len(lengths) else activations
         shares = activations.astype(np.float64) / np.repeat(np.where(peaks > 0, peaks, 1), lengths)
         weights = np.maximum(shares, 0.1) / max(1, len(lengths))
-        places = self._places_of(cut.vocabulary).take(cut.codes)
+        places = self._places_of(cut.strip.vocabulary).take(cut.codes)
         place = self._index.place
         places[cut.several] = [place.get(compared(cut.texts[i]), -1) for i in cut.several.tolist()]
         known = places >= 0
-        sums: NDArray[np.float64] = np.bincount(places[known], weights[known], len(self.keys)).astype(
-            np.float64
-        )
-        return sums
+        sums = np.bincount(places[known], weights[known], len(self.keys))
+        return sums.astype(np.float64, copy=False)  # of no weights it makes whole numbers
 
     def _places_of(self, texts: NDArray[np.object_]) -> NDArray[np.int64]:
         """The place among the keys of every text of the vocabulary; -1 where it has none."""
@@ -142,9 +140,9 @@ class QuietPool:
             each (of equals the first by name).
         """
         index = self._index
-        gain = query * index.rarity
-        gains = gain.take(index.columns)
-        total = np.bincount(index.rows, gains, len(silent)) / self._wordiness
+        gains = (query * index.rarity).take(index.columns)
+        some = gains.nonzero()[0]
+        total = np.bincount(index.rows.take(some), gains.take(some), len(silent)) / self._wordiness
         found = np.flatnonzero((total > 0) & silent)
         rows = found[np.argsort(-total[found], kind="stable")][:n]
         if not len(rows):
@@ -168,7 +166,7 @@ class QuietPool:
         """
         first, n_units = self.strip.units_of(rows)
         units = ranges(first, n_units)
-        hits = np.flatnonzero(self._index.of_unit[units] == np.repeat(places, n_units))
+        hits = np.flatnonzero(self._index.of_unit[units] == places.repeat(n_units))
         begun = np.searchsorted(hits, np.append(0, np.cumsum(n_units)))
         found = hits[begun[:-1] + (share * np.diff(begun)).astype(np.int64)]
         return self.strip.positions(units[found], rows)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.records import Context, Floats
-from exegete.datastore.words import compared
+from exegete.datastore.words import compared, pool
 
 Ints = NDArray[np.int64]
 
@@ -41,62 +41,65 @@ class PreparedContext:
 class Cut:
     """Windows of a strip's contexts."""
 
+    strip: Strip
     contexts: tuple[Context, ...]
+    units: Ints
+    """(n_units,) which of the strip's units they are made of, window after window."""
     texts: list[str]
-    """(n_units) of all windows, window after window."""
-    vocabulary: NDArray[np.object_]
-    """Texts of tokens."""
-    codes: NDArray[np.int32]
-    """(n_units,) each unit's first token, as a place in `vocabulary`."""
+    """(n_units)"""
     several: Ints
-    """Which units are made of several tokens."""
-    tokens: Ints
-    """(n_tokens,) places in the strip of the windows' tokens."""
-    starts: Ints
-    """(n_units,) where units begin among `tokens`."""
+    """Which of `units` are made of several tokens."""
     edges: Ints
-    """(n_windows + 1,) where windows begin among the units."""
+    """(n_windows + 1,) where windows begin among `units`."""
 
-    def pooled(self, activations: Floats) -> Floats:
-        """The largest activation in each unit: those of the strip's tokens -> (n_units,)."""
-        if not len(self.starts):
-            return np.zeros(0, dtype=np.float32)
-        return np.asarray(np.maximum.reduceat(activations.take(self.tokens), self.starts))
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """(n_units,) each unit's first token, as a place in the vocabulary."""
+        return self.strip.codes.take(self.units)
 
     def parts(self, of_units: Floats) -> list[Floats]:
         """What belongs to each window, of one number a unit."""
         return [of_units[a:b] for a, b in pairwise(self.edges.tolist())]
 
 
-@dataclass(frozen=True)
 class Strip:
-    """Contexts, one after the other."""
+    """Contexts, one after the other.
 
-    ids: Sequence[int]
-    documents: Sequence[str]
-    lengths: Ints
-    """(n_contexts,) tokens of each."""
-    texts: NDArray[np.object_]
-    """Display text of every token there is."""
-    codes: NDArray[np.int32]
-    """(n_tokens,) the contexts' tokens, as places in `texts`."""
-    begins: NDArray[np.bool_]
-    """(n_tokens,) where units begin; every context begins one."""
+    Attributes:
+        ids, documents: of the contexts.
+        lengths: (n_contexts,) tokens of each.
+        edges: (n_contexts + 1,) where contexts begin among all tokens.
+        vocabulary: display text of every token there is.
+        codes: (n_units,) each unit's first token, as a place in `vocabulary`.
+    """
 
-    @cached_property
-    def edges(self) -> Ints:
-        """(n_contexts + 1,) where contexts begin."""
-        return _edges(self.lengths)
+    def __init__(
+        self,
+        ids: Sequence[int],
+        documents: Sequence[str],
+        lengths: Ints,
+        vocabulary: NDArray[np.object_],
+        tokens: NDArray[np.int32],
+        begins: NDArray[np.bool_],
+    ) -> None:
+        """Lay contexts end to end.
 
-    @cached_property
-    def _before(self) -> Ints:
+        Args:
+            ids, documents: of the contexts.
+            lengths: (n_contexts,) tokens of each.
+            vocabulary: display text of every token there is.
+            tokens: (n_tokens,) the contexts' tokens, as places in `vocabulary`.
+            begins: (n_tokens,) where units begin; every context begins one.
+        """
+        self.ids, self.documents, self.lengths = ids, documents, lengths
+        self.vocabulary, self._tokens = vocabulary, tokens
+        self.edges = _edges(lengths)
+        self._before = _edges(begins)
         """(n_tokens + 1,) units that begin before each token."""
-        return _edges(self.begins)
-
-    @cached_property
-    def _starts(self) -> Ints:
-        """(n_units + 1,) where units begin."""
-        return np.append(np.flatnonzero(self.begins), len(self.begins))
+        starts = begins.nonzero()[0]
+        self.codes = tokens.take(starts)
+        self._starts = np.append(starts, len(tokens))
+        """(n_units + 1,) where units begin among all tokens."""
 
     def units_of(self, rows: Ints) -> tuple[Ints, Ints]:
         """Of each of some contexts, its first unit among all, and how many it has."""
@@ -106,6 +109,10 @@ class Strip:
     def positions(self, units: Ints, rows: Ints) -> Ints:
         """The token positions at which units start in the contexts `rows`, one for each."""
         return np.asarray(self._starts[units] - self.edges[rows])
+
+    def pooled(self, activations: Floats) -> Floats:
+        """The largest activation in each unit: (n_tokens,) -> (n_units,)."""
+        return pool(activations, self._starts[:-1])
 
     def cut(self, rows: Ints, first: Ints, window: int | None) -> Cut:
         """The fewest whole units that cover tokens first to first + window, moved to lie in the context.
@@ -121,58 +128,59 @@ class Strip:
         if window is None:
             a, b = self._before[origin], self._before[origin + length]
         else:
-            low = np.clip(first, 0, np.maximum(0, length - window))
+            low = np.minimum(np.maximum(first, 0), np.maximum(length - window, 0))
             a = self._before[origin + low + 1] - 1
             b = self._before[origin + np.minimum(low + window, length)]
-        start, end = self._starts[a], self._starts[b]
-        tokens, edges = ranges(start, end - start), _edges(b - a)
-        texts, codes, several, starts = self._units(tokens)
-        spans = zip(rows.tolist(), (start - origin).tolist(), pairwise(edges.tolist()), strict=True)
+        units, edges = ranges(a, b - a), _edges(b - a)
+        texts, several = self._texts(units)
+        starts = (self._starts[a] - origin).tolist()
+        spans = zip(rows.tolist(), starts, pairwise(edges.tolist()), strict=True)
         ids, documents = self.ids, self.documents
         contexts = tuple([Context(ids[r], documents[r], at, tuple(texts[i:j])) for r, at, (i, j) in spans])
-        return Cut(contexts, texts, self.texts, codes, several, tokens, starts, edges)
+        return Cut(self, contexts, units, texts, several, edges)
 
-    def _units(self, tokens: Ints) -> tuple[list[str], NDArray[np.int32], Ints, Ints]:
-        """Texts of the units that some tokens are, and with them what else a `Cut` has of units."""
-        starts = np.flatnonzero(self.begins.take(tokens))
-        codes = self.codes.take(tokens)
-        own = codes.take(starts)
-        texts: list[str] = self.texts.take(own).tolist()
-        lengths = np.diff(starts, append=len(tokens))
-        several = np.flatnonzero(lengths > 1)
-        begun, lengths = starts[several], lengths[several]
-        rest = iter(self.texts.take(codes.take(ranges(begun, lengths))).tolist())
+    def _texts(self, units: Ints) -> tuple[list[str], Ints]:
+        """Texts of units, and which of them are made of several tokens."""
+        texts: list[str] = self.vocabulary.take(self.codes.take(units)).tolist()
+        begun = self._starts.take(units)
+        lengths = self._starts.take(units + 1) - begun
+        several = (lengths > 1).nonzero()[0]
+        begun, lengths = begun[several], lengths[several]
+        pieces = iter(self.vocabulary.take(self._tokens.take(ranges(begun, lengths))).tolist())
         for unit, n in zip(several.tolist(), lengths.tolist(), strict=True):
-            texts[unit] = "".join(islice(rest, n))
-        return texts, own, several, starts
+            texts[unit] = "".join(islice(pieces, n))
+        return texts, several
 
     def prepared(self) -> tuple[PreparedContext, ...]:
         """Every context by itself."""
-        whole = self.cut(np.arange(len(self.ids)), np.zeros(len(self.ids), dtype=np.int64), None)
-        begun = pairwise(self._before[self.edges].tolist())
+        n = len(self.ids)
+        whole = self.cut(np.arange(n), np.zeros(n, dtype=np.int64), None)
+        spans = pairwise(self._before[self.edges].tolist())
+        rows = zip(whole.contexts, self.lengths.tolist(), spans, self.edges.tolist()[:n], strict=True)
         return tuple(
-            PreparedContext(c.id, c.document, n, self._starts[a:b] - origin, c.tokens)
-            for c, n, (a, b), origin in zip(
-                whole.contexts, self.lengths.tolist(), begun, self.edges[:-1].tolist(), strict=True
-            )
+            [
+                PreparedContext(c.id, c.document, length, self._starts[a:b] - origin, c.tokens)
+                for c, length, (a, b), origin in rows
+            ]
         )
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:
     """Whole numbers from each start on, one range after the other: [3, 7], [2, 1] -> [3, 4, 7]."""
-    ends = np.cumsum(lengths)
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+    ends = lengths.cumsum()
+    found = (starts - (ends - lengths)).repeat(lengths)
+    return np.asarray(found + np.arange(len(found)), dtype=np.int64)
 
 
 def first_largest(values: NDArray[np.floating], lengths: Ints) -> Ints:
     """Of pieces laid end to end, none of them empty, where the first largest value of each stands."""
-    starts = np.cumsum(lengths) - lengths
-    hits = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), lengths))
-    return np.asarray(hits[np.searchsorted(hits, starts)])
+    starts = lengths.cumsum() - lengths
+    hits = (values == np.maximum.reduceat(values, starts).repeat(lengths)).nonzero()[0]
+    return np.asarray(hits[hits.searchsorted(starts)])
 
 
 def _edges(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> Ints:
     """Where pieces of such lengths begin, laid end to end, and where the last ends."""
     edges = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=edges[1:])
+    lengths.cumsum(out=edges[1:])
     return edges

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exegete.datastore.hashing import digest64, mix, uniform
+from exegete.datastore.hashing import digest64, mix, uniform, uniforms
 
 MASK = (1 << 64) - 1
 
@@ -46,6 +46,19 @@ def test_mix_is_splitmix64(values: list[int]) -> None:
         return z ^ (z >> 31)
 
     assert mix(np.array(values, dtype=np.uint64)).tolist() == [literal(v) for v in values]
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+)
+def test_several_keys_at_once(seed: int, keys: list[int], ids: list[int]) -> None:
+    """A row a key, of the numbers that the key has by itself."""
+    own = np.asarray(ids, dtype=np.int64)
+    found = uniforms(seed, keys, own)
+    assert found.shape == (len(keys), len(ids))
+    assert found.tolist() == [uniform(seed, key, own).tolist() for key in keys]
 
 
 @pytest.mark.parametrize(
