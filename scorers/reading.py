@@ -126,32 +126,27 @@ def group_of(stratum: str, activating: bool) -> Group:
 
 def _keep_read(evidence: Evidence, levels: Sequence[Floats | None], reasons: Sequence[str]) -> Reading:
     """Drop missing excerpts, put the others in the order of their kinds, and judge if they are enough."""
-    kept: list[tuple[Group, Excerpt, Floats]] = []
-    missing: list[tuple[Group, Excerpt]] = []
-    for i, (excerpt, simulated) in enumerate(zip(evidence.excerpts, levels, strict=True)):
-        group = group_of(excerpt.stratum, i < len(evidence.activating))
-        if simulated is None:
-            missing.append((group, excerpt))
-        else:
-            kept.append((group, excerpt, simulated))
-    kept.sort(key=lambda item: _PLACE[item[0]])
-    groups = tuple(group for group, _, _ in kept)
-    n_activating = sum(group in ACTIVATING for group in groups)
+    excerpts, first_quiet = evidence.excerpts, len(evidence.activating)
+    groups = [group_of(excerpt.stratum, i < first_quiet) for i, excerpt in enumerate(excerpts)]
+    by_kind = sorted(range(len(excerpts)), key=[_PLACE[group] for group in groups].__getitem__)
+    kept = [i for i in by_kind if levels[i] is not None]
+    missing = [i for i, simulated in enumerate(levels) if simulated is None]
     if len(kept) < MIN_SHARE_READ * len(levels):
         why: str | None = (
             f"{len(kept)} of {len(levels)} excerpts could be read ({len(kept) / len(levels):.0%}), and "
             f"{MIN_SHARE_READ:.0%} are needed{_commonest(reasons)}"
         )
     else:
+        n_activating = sum(i < first_quiet for i in kept)
         why = _too_few(n_activating, len(kept) - n_activating, "read")
     return Reading(
-        tuple(e for _, e, _ in kept),
-        tuple(x for _, _, x in kept),
-        groups,
+        tuple(excerpts[i] for i in kept),
+        tuple(simulated for i in kept if (simulated := levels[i]) is not None),
+        tuple(groups[i] for i in kept),
         len(levels),
         why,
-        tuple(e for _, e in missing),
-        tuple(group for group, _ in missing),
+        tuple(excerpts[i] for i in missing),
+        tuple(groups[i] for i in missing),
     )
 
 

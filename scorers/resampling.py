@@ -71,8 +71,25 @@ def percentile_interval(draws: Array, level: float = LEVEL) -> Interval:
     defined = draws[~np.isnan(draws)]
     if not len(defined) or 2 * len(defined) < len(draws):
         return Interval(None, None)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    return Interval(quantile(defined, (1 - level) / 2), quantile(defined, (1 + level) / 2))
+
+
+def quantile(values: Array, share: float) -> float:
+    """What a share of some values lies below: linear between the nearest two, to the bit as numpy's.
+
+    (numpy.quantile takes six times as long over two thousand values, most of it before it looks at them.)
+
+    Args:
+        values: (n,) of which none is NaN, in any order; at least one.
+        share: 0 to 1.
+    """
+    place = share * (len(values) - 1)
+    below = int(place)
+    above, part = min(below + 1, len(values) - 1), place - below
+    ordered = np.partition(values, (below, above))
+    low, high = float(ordered[below]), float(ordered[above])
+    # From the nearer of the two, so that rounding does not lead past it.
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def share_at_least(draws: Array, threshold: float) -> float | None:
@@ -121,7 +138,7 @@ def compare(observed: float, null: Array) -> Chance:
     p_value = float((1 + as_good) / (1 + len(null)))
     if not len(defined):
         return Chance(p_value, None, None)
-    return Chance(p_value, float(defined.mean()), float(np.quantile(defined, 0.95)))
+    return Chance(p_value, float(defined.mean()), quantile(defined, 0.95))
 
 
 def _pair_sums(paired: Paired) -> Array:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from exegete.scorers.resampling import (
@@ -14,6 +16,7 @@ from exegete.scorers.resampling import (
     dealt_correlations,
     percentile_interval,
     permutations,
+    quantile,
     share_at_least,
 )
 from exegete.scorers.statistics import Paired, pair, pearson
@@ -52,6 +55,14 @@ def test_intervals_are_scipys(level: float) -> None:
     ).confidence_interval
     ours = percentile_interval(draws, level)
     assert (ours.low, ours.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+
+
+@given(
+    st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.sampled_from([0.025, 0.5, 0.95]) | st.floats(0, 1)
+)
+def test_quantiles_are_numpys(values: list[float], share: float) -> None:
+    """The same number as numpy's, to the bit, ties and single values included."""
+    assert quantile(np.array(values), share) == np.quantile(values, share)
 
 
 def test_undefined_draws() -> None:
