@@ -18,8 +18,10 @@ import logging
 import random
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
-from itertools import count
+
+import tenacity
 
 from exegete.errors import LLMStop, LLMUnavailable
 from exegete.llm.failure import CallFailed
@@ -81,26 +83,49 @@ class Retrying:
             LLMStop: no later call can succeed either.
             LLMUnavailable: another attempt can't help, or all were used up.
         """
-        failed_requests = 0
-        for attempt in count(1):
+        try:
+            return await self.inner.complete(request)
+        except CallFailed as failed:
+            first = failed
+        # Here, outside of `except`, so that no later failure drags the first one along. Most calls are
+        # answered at once, and for them tenacity is never set up.
+        return await self._again(request, first)
+
+    async def _again(self, request: Request, first: CallFailed) -> Reply:
+        """All that follows a first failed attempt; see `complete`."""
+        failures: list[CallFailed] = []
+
+        async def attempt() -> Reply:
             try:
-                reply = await self.inner.complete(request)
+                if not failures:
+                    raise first
+                return await self.inner.complete(request)
             except CallFailed as failed:
-                failed_requests += failed.requests
+                failures.append(failed)
                 self._count(request, failed)
-                last = failed
-            else:
-                return replace(reply, attempts=reply.attempts + failed_requests) if failed_requests else reply
-            # Here, outside of `except`, so that no later failure drags the earlier ones along.
-            if attempt == self._attempts or not can_help(last):
-                told, facts = _told(request, last), _named(request, last)
-                log.info("%s: given up", told, extra={**facts, "attempt": attempt})
-                raise verdict(last, attempt)
-            wait_s = self._wait_s(request, last, attempt)
+                raise
+
+        def wait_s(state: tenacity.RetryCallState) -> float:
+            return self._wait_s(request, failures[-1], state.attempt_number)
+
+        def say(state: tenacity.RetryCallState) -> None:
             self.retried += 1
-            _say(request, last, attempt, wait_s)
-            await self._sleep(wait_s)
-        raise AssertionError("the last attempt ends it")
+            _say(request, failures[-1], state.attempt_number, state.upcoming_sleep)
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._sleep,
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=wait_s,
+            retry=tenacity.retry_if_exception(can_help),
+            before_sleep=say,
+            reraise=True,
+        )
+        with suppress(CallFailed):
+            reply: Reply = await retrying(attempt)
+            return replace(reply, attempts=reply.attempts + sum(failed.requests for failed in failures))
+        last, attempts = failures[-1], len(failures)
+        log.info("%s: given up", _told(request, last), extra={**_named(request, last), "attempt": attempts})
+        raise verdict(last, attempts)
 
     async def close(self) -> None:
         """Close what is wrapped."""
