@@ -1,4 +1,4 @@
-"""Writes finished cases to the labels file, a batch every second or so, and never makes the job wait for it.
+"""Writes finished cases to the labels file, a batch every few seconds, and never makes the job wait for it.
 
 A lock held by somebody else (a shell left open on the file) delays a flush; finished cases wait in memory
 meanwhile. What a killed process had not flushed is worked out again from the journal, without new calls.
@@ -27,7 +27,8 @@ from exegete.errors import WorkspaceBusy
 from exegete.llm import Journal
 from exegete.scorers.multiplicity import q_values
 
-FLUSH_EVERY_S = 1.5
+FLUSH_EVERY_S = 3.0
+"""Each flush starts DuckDB anew for the labels file, which costs the same for few rows as for many."""
 _GIVE_BACK_EVERY = 20
 """Flushes."""
 _CALLS_AT_ONCE = 10_000
@@ -75,7 +76,7 @@ class Recorder:
         return len(self._waiting)
 
     async def flush_regularly(self) -> None:
-        """Flush every second or so, until cancelled; and now and then give freed memory back."""
+        """Flush every few seconds, until cancelled; and now and then give freed memory back."""
         for turn in count(1):
             await asyncio.sleep(FLUSH_EVERY_S)
             with contextlib.suppress(WorkspaceBusy):
@@ -182,8 +183,8 @@ def _forget(con: duckdb.DuckDBPyConnection, run: str, outcomes: list[dict[str, A
     columns = "(harvest VARCHAR, feature_index INTEGER, polarity VARCHAR)"
     con.execute(f"CREATE TEMP TABLE IF NOT EXISTS again {columns}")
     con.execute("DELETE FROM again")
-    features = [[row["harvest"], row["feature_index"], row["polarity"]] for row in outcomes]
-    con.executemany("INSERT INTO again VALUES (?, ?, ?)", features)
+    features = [[row[name] for row in outcomes] for name in ("harvest", "feature_index", "polarity")]
+    con.execute("INSERT INTO again SELECT unnest(?), unnest(?), unnest(?)", features)
     among = "(harvest, feature_index, polarity) IN (SELECT (harvest, feature_index, polarity) FROM again)"
     if not con.execute(f"SELECT 1 FROM store.outcomes WHERE run = ? AND {among} LIMIT 1", [run]).fetchone():
         return

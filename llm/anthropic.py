@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exegete.llm.connections import Connections, sdk_limits
+from exegete.llm.connections import Connections, certificates, sdk_limits
 from exegete.llm.downgrade import Downgrades, optional_in
 from exegete.llm.failure import body_of, in_body, unreadable
 from exegete.llm.llm import Finish, Reply, Request
@@ -124,7 +124,7 @@ def client_of(name: ModelName, timeout_s: float, official_url: str = OFFICIAL) -
         base_url=(name.url or official_url).removesuffix("/v1"),
         max_retries=0,
         timeout=anthropic.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-        http_client=anthropic.DefaultAsyncHttpxClient(limits=sdk_limits()),
+        http_client=anthropic.DefaultAsyncHttpxClient(limits=sdk_limits(), verify=certificates()),
     )
 
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
     import anthropic
     import httpx2
@@ -137,16 +140,25 @@ class Connections:
     def _opened(self, target: _Target) -> aiohttp.ClientSession:
         """The session, opened in the loop of its first call."""
         import aiohttp
-        import httpx2
 
-        # The SDKs' certificates, and not the system's, which can be missing.
-        certificates = httpx2.create_ssl_context() if target.url.startswith("https:") else True
+        tls = certificates() if target.url.startswith("https:") else True
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=certificates),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=tls),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self._session
+
+
+@lru_cache(maxsize=1)
+def certificates() -> ssl.SSLContext:
+    """What servers are known by: the SDKs' certificates, and not the system's, which can be missing.
+
+    Read once: it takes longer than a hundred calls.
+    """
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def sdk_limits() -> httpx2.Limits:
