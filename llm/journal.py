@@ -11,12 +11,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from exegete.errors import WorkspaceError
+from exegete.llm.bell import Bell
 from exegete.llm.lines import Position, intact
 from exegete.llm.llm import Reply, Request
 from exegete.llm.record import (
@@ -65,6 +66,7 @@ class Journal:
         self.keep_messages = keep_messages
         self._index: dict[bytes, int] = {}
         self._texts: dict[bytes, int] = {}
+        self._bell = Bell()
         self._segments = Segments(folder, self._visit, segment_bytes=segment_bytes)
 
     @property
@@ -140,9 +142,14 @@ class Journal:
         new = {digest: body for digest, body in texts.items() if _short(digest) not in self._texts}
         self._texts |= {_short(digest): _BEING_WRITTEN for digest in new}
         lines = [line_of({"text": digest, "body": body}) for digest, body in new.items()]
-        future = self._segments.append([*lines, line_of(record)])
-        future.add_done_callback(lambda done: self._indexed(record["key"], list(new), done))
-        await asyncio.wrap_future(future)
+        wait = asyncio.get_running_loop().create_future()
+
+        def then(outcome: list[Position] | WorkspaceError) -> None:
+            self._indexed(record["key"], list(new), outcome)
+            self._bell.end(wait, outcome if isinstance(outcome, WorkspaceError) else None)
+
+        self._segments.write([*lines, line_of(record)], then)
+        await wait
         return record
 
     def records(self, start: str = "") -> Iterator[dict[str, Any]]:
@@ -186,13 +193,13 @@ class Journal:
                 key = line[len(start) : len(start) + _DIGEST_CHARACTERS].decode("ascii")
                 index.setdefault(_short(key), _packed(position))  # the first is the one that was seen
 
-    def _indexed(self, key: str, texts: list[str], done: Future[list[Position]]) -> None:
+    def _indexed(self, key: str, texts: list[str], outcome: list[Position] | WorkspaceError) -> None:
         """Index what was just written; in the writer's thread, so that no cancelled caller can prevent it."""
-        if done.exception() is not None:
+        if isinstance(outcome, WorkspaceError):
             for digest in texts:
                 self._texts.pop(_short(digest), None)
             return
-        *where, record = done.result()
+        *where, record = outcome
         for digest, position in zip(texts, where, strict=True):
             self._texts[_short(digest)] = _packed(position)
         self._index.setdefault(_short(key), _packed(record))

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 256 * 2**20
 
+Then = Callable[[list[Position] | WorkspaceError], None]
+"""Told where lines are, once they are safe on disk, or why they are not on disk at all."""
+
 
 class Segments:
     """The lines of one folder, open for appending by this process alone."""
@@ -63,7 +66,7 @@ class Segments:
         self._limit = segment_bytes
         self._readers = Readers(folder)
         self._closed = False
-        self._waiting: list[tuple[Sequence[bytes], Future[list[Position]]]] = []
+        self._waiting: list[tuple[Sequence[bytes], Then]] = []
         self._mutex = threading.Lock()
         with _as_workspace_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -92,14 +95,32 @@ class Segments:
         """
         future: Future[list[Position]] = Future()
         future.set_running_or_notify_cancel()
-        with self._mutex:
-            if self._closed:
-                future.set_exception(WorkspaceError(f"{self.folder} is closed: nothing more can be written"))
-                return future
-            self._waiting.append(([seal(body) for body in bodies], future))
-            if len(self._waiting) == 1:
-                self._writer.submit(self._drain)
+
+        def then(outcome: list[Position] | WorkspaceError) -> None:
+            if isinstance(outcome, WorkspaceError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.write(bodies, then)
         return future
+
+    def write(self, bodies: Sequence[bytes], then: Then) -> None:
+        """Write JSON objects, next to each other; what `append` does for who comes by the thousand.
+
+        Args:
+            bodies: the objects.
+            then: told how it ended, in the writer's thread; it must not fail, nor take long.
+        """
+        lines = [seal(body) for body in bodies]
+        with self._mutex:
+            closed = self._closed
+            if not closed:
+                self._waiting.append((lines, then))
+                if len(self._waiting) == 1:
+                    self._writer.submit(self._drain)
+        if closed:
+            then(WorkspaceError(f"{self.folder} is closed: nothing more can be written"))
 
     def read(self, position: Position) -> bytes:
         """The line at a position.
@@ -183,12 +204,12 @@ class Segments:
             positions = iter(self._write([line for lines, _ in batch for line in lines]))
         except Exception as error:  # whatever it is, nobody may be left waiting
             self.failure = _sentence(self.folder, error)
-            for _, future in batch:
-                future.set_exception(self.failure)
+            for _, then in batch:
+                then(self.failure)
         else:
             self.failure = None
-            for lines, future in batch:
-                future.set_result([next(positions) for _ in lines])
+            for lines, then in batch:
+                then([next(positions) for _ in lines])
 
     def _write(self, lines: Sequence[bytes]) -> list[Position]:
         """Append lines and fsync them, or leave the file as it was and raise OSError."""

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from exegete.errors import LLMStop, LLMUnavailable, WorkspaceError
 from exegete.llm import Account, Journal, Message, Reply, Request
 from exegete.llm.journalled import Journalled, Recorded
 from exegete.llm.record import records
+from exegete.llm.segments import Then
 from exegete.llm.throttle import Throttled
 from tests.llm.fakes import FakeLLM, reply, request
 
@@ -242,17 +243,17 @@ def test_cancelled_while_writing(tmp_path: Path) -> None:
         fake = echo()
         with Journal(tmp_path) as journal:
             llm = Journalled(fake, journal)
-            real = journal._segments.append  # reached into: the moment between reply and fsync has no outside
+            real = journal._segments.write  # reached into: the moment between reply and fsync has no outside
 
-            def append(bodies: list[bytes]) -> object:
+            def write(bodies: Sequence[bytes], then: Then) -> None:
                 caller.cancel()
-                return real(bodies)
+                real(bodies, then)
 
-            journal._segments.append = append  # type: ignore[method-assign, assignment]
+            journal._segments.write = write  # type: ignore[method-assign]
             caller = asyncio.create_task(llm.complete(request()))
             with pytest.raises(asyncio.CancelledError):
                 await caller
-            journal._segments.append = real  # type: ignore[method-assign]
+            journal._segments.write = real  # type: ignore[method-assign]
             for _ in range(200):
                 if len(journal):
                     break
