@@ -7,8 +7,9 @@ it said it (view `outcomes`); the view `labels` follows the latest threshold tha
 job's: confidence, which counts draws above the job's own threshold, and which label was chosen.
 
 A verdict depends on its threshold through comparisons alone. Where none of what is compared lies between the
-job's threshold and the new one, the verdict is the job's, and the label is not looked at: of a million, those
-between two near thresholds are what takes the time.
+job's threshold and the new one, the verdict is the job's, and the label is not looked at. Of the rest, those
+alike in every comparison are decided together (`exegete.agent.alike`), so that a million labels take seconds;
+sentences, which hold a label's own numbers, are written for those alone that change.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from itertools import groupby
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from exegete import __version__, scorers
+from exegete.agent.alike import COMMON, find_alike
 from exegete.agent.events import note_rows
 from exegete.agent.examiner import remarks
 from exegete.agent.rows import now
@@ -30,9 +33,6 @@ from exegete.datastore.store import Store, insert_rows
 from exegete.errors import UsageError
 from exegete.scorers.triangulation import ABLATION, STEERING
 from exegete.scorers.verdict import decide
-
-COMPARED = ("r_top", "r_sampled", "r_random_quiet", "r_hard_quiet", "if_missing_wrong", "if_missing_right")
-"""Details of a primary score that a verdict holds against its threshold, beside the interval's ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,19 @@ class Held:
     """Whether status or reasons are others than the run's."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """How the labels of a run are held against a threshold."""
+
+    threshold: float
+    bars: Mapping[str, float]
+    """Of the scorers beside the primary one."""
+    order: Mapping[str, int]
+    """In which order the job had them."""
+
+
 def hold(con: duckdb.DuckDBPyConnection, run: str, threshold: float) -> list[Held]:
-    """Hold the labels of a run against a threshold; those that it can't change are left out.
+    """The labels of a run whose status or reasons another threshold changes, with what they would be.
 
     Args:
         con: a connection to the labels file.
@@ -62,17 +73,34 @@ def hold(con: duckdb.DuckDBPyConnection, run: str, threshold: float) -> list[Hel
     Raises:
         UsageError: there is no such run, or the threshold is none.
     """
-    if not -1.0 < threshold < 1.0:
-        raise UsageError(f"a threshold of {threshold:g} can't be used: choose one between -1 and 1")
-    found = con.execute("SELECT parameters FROM store.runs WHERE run = ? AND kind = 'job'", [run]).fetchall()
-    if not found:
-        raise UsageError(f"there is no run {run!r}: `exegete status` lists them")
-    parameters = json.loads(found[0][0])
-    names = parameters.get("scorers", [])
-    bars = {name: bar for name in names[1:] if name != names[0] and (bar := _bar(name)) is not None}
-    order = {name: at for at, name in enumerate(parameters.get("scorer_versions", ()))}
-    between = sorted((threshold, float(parameters.get("threshold", threshold))))
-    return [_held(rows, threshold, bars, order) for rows in _by_label(con, run, between)]
+    by = find_changed(con, run, threshold)
+    return [_held(rows, by) for rows in _by_label(con, run, "changed")]
+
+
+def find_changed(con: duckdb.DuckDBPyConnection, run: str, threshold: float) -> _Deciding:
+    """Put the labels that `hold` returns into the temporary table `changed`, with the status they would get.
+
+    Its columns are harvest, feature_index, polarity and status. One label of each group is decided.
+
+    Raises:
+        UsageError: as `hold`.
+    """
+    by, own = _deciding(con, run, threshold)
+    find_alike(con, run, threshold, sorted((threshold, own)), by.bars)
+    changed = {
+        (one.harvest, one.index, one.polarity): one.status
+        for one in (_held(rows, by) for rows in _by_label(con, run, "alike"))
+        if one.differs
+    }
+    numbers = con.execute("SELECT harvest, feature_index, polarity, number FROM alike").fetchall()
+    decided = {number: changed[of] for *key, number in numbers if (of := tuple(key)) in changed}
+    columns = {
+        "number": pa.array(list(decided), pa.int64()),
+        "status": pa.array(list(decided.values()), pa.string()),
+    }
+    con.register("decided", pa.table(columns))
+    con.execute(_CHANGED)
+    return by
 
 
 def set_threshold(store: Store, run: str, threshold: float, reviewer: str) -> None:
@@ -144,22 +172,19 @@ def _write(con: duckdb.DuckDBPyConnection, run: str, held: Sequence[Held]) -> No
     insert_rows(con, "reverdicts", rows)
 
 
-_TOUCHED = f"""
-CREATE OR REPLACE TEMP TABLE touched AS
-SELECT o.harvest, o.feature_index, o.polarity, o.label_id
-FROM store.outcomes o JOIN store.scores s
-    ON s.run = o.run AND s.label_id = o.label_id AND s.split = 'report' AND s.scorer = o.scorer
-WHERE o.run = $run AND len(list_filter(
-    [s.low, s.high, {", ".join(f"CAST(s.details ->> '$.{name}' AS DOUBLE)" for name in COMPARED)}],
-    lambda value: value BETWEEN $least AND $most
-)) > 0"""
+_CHANGED = f"""
+CREATE OR REPLACE TEMP TABLE changed AS
+SELECT t.harvest, t.feature_index, t.polarity, d.status
+FROM touched t
+JOIN alike a ON {" AND ".join(f"a.{name} IS NOT DISTINCT FROM t.{name}" for name in COMMON)}
+JOIN decided d ON d.number = a.number"""
 
 _SCORED = """
 SELECT o.harvest, o.feature_index, o.polarity, o.label, o.author, o.senses, o.status, o.reasons,
     s.scorer = o.scorer AS is_primary, s.scorer, s.value, s.low, s.high, s.chance, s.p_value,
     s.n_asked, s.n_read, s.why_none, s.details, h.subject, h.site, h.dictionary,
     o.ablation, o.ablation_p, o.steering, o.steering_p
-FROM store.outcomes o JOIN touched t USING (harvest, feature_index, polarity)
+FROM store.outcomes o SEMI JOIN {table} t USING (harvest, feature_index, polarity)
 JOIN store.harvests h ON h.harvest = o.harvest AND h.kind IS DISTINCT FROM 'controls'
 JOIN store.scores s ON s.run = o.run AND s.label_id = o.label_id AND s.split = 'report'
 WHERE o.run = ?
@@ -168,12 +193,23 @@ ORDER BY o.harvest, o.feature_index, o.polarity, is_primary DESC"""
 _AT_ONCE = 20_000
 
 
-def _by_label(
-    con: duckdb.DuckDBPyConnection, run: str, between: Sequence[float]
-) -> Iterator[list[dict[str, Any]]]:
-    """Rows of the report scores of each label that a threshold in between could change, the primary first."""
-    con.execute(_TOUCHED, {"run": run, "least": between[0], "most": between[1]})
-    cursor = con.execute(_SCORED, [run])
+def _deciding(con: duckdb.DuckDBPyConnection, run: str, threshold: float) -> tuple[_Deciding, float]:
+    """How a run's labels are held against a threshold, and the threshold that the job had."""
+    if not -1.0 < threshold < 1.0:
+        raise UsageError(f"a threshold of {threshold:g} can't be used: choose one between -1 and 1")
+    found = con.execute("SELECT parameters FROM store.runs WHERE run = ? AND kind = 'job'", [run]).fetchall()
+    if not found:
+        raise UsageError(f"there is no run {run!r}: `exegete status` lists them")
+    parameters = json.loads(found[0][0])
+    names = parameters.get("scorers", [])
+    bars = {name: bar for name in names[1:] if name != names[0] and (bar := _bar(name)) is not None}
+    order = {name: at for at, name in enumerate(parameters.get("scorer_versions", ()))}
+    return _Deciding(threshold, bars, order), float(parameters.get("threshold", threshold))
+
+
+def _by_label(con: duckdb.DuckDBPyConnection, run: str, table: str) -> Iterator[list[dict[str, Any]]]:
+    """Rows of the report scores of each label that a table names, the primary first."""
+    cursor = con.execute(_SCORED.format(table=table), [run])
     names = [column[0] for column in cursor.description or ()]
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -187,23 +223,21 @@ def _by_label(
             yield found
 
 
-def _held(
-    rows: list[dict[str, Any]], threshold: float, bars: Mapping[str, float], order: Mapping[str, int]
-) -> Held:
+def _held(rows: list[dict[str, Any]], by: _Deciding) -> Held:
     first = rows[0]
     feature = FeatureId(
         first["subject"], first["site"], first["dictionary"], first["feature_index"], first["polarity"]
     )
     label = Label(feature, first["label"], first["author"], senses=tuple(first["senses"] or ()))
     before = tuple(first["reasons"] or ())
-    beside = sorted(rows[1:], key=lambda row: (order.get(row["scorer"], len(order)), row["scorer"]))
+    beside = sorted(rows[1:], key=lambda row: (by.order.get(row["scorer"], len(by.order)), row["scorer"]))
     verdict = decide(
         feature,
         label,
         _score(first),
-        threshold,
+        by.threshold,
         beside=[*map(_score, beside), *_of_the_feature(first)],
-        bars=bars,
+        bars=by.bars,
         noted=remarks(label),
     )
     differs = verdict.status != first["status"] or set(verdict.reasons) != set(before)

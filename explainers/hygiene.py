@@ -26,7 +26,7 @@ _TERMINAL_ESCAPE = re.compile(
     re.DOTALL,
 )
 
-_INSTRUCTIONS = tuple(
+INSTRUCTIONS = tuple(
     re.compile(pattern)
     for pattern in (
         r"\b(ignore|disregard|forget|override|bypass)\b.{0,40}"
@@ -43,6 +43,7 @@ _INSTRUCTIONS = tuple(
         r"\[(begin|end|inst|/inst)\b",
     )
 )
+"""What a label says that talks to its reader, in folded text. In plain ASCII, RE2 finds the same."""
 
 
 def clean(text: str) -> str:
@@ -76,7 +77,7 @@ def reads_like_instruction(text: str) -> bool:
     """
     plain = unicodedata.normalize("NFKC", clean(text)).replace("\u200c", "").replace("\u200d", "")
     folded = " ".join(plain.casefold().split())
-    return any(pattern.search(folded) for pattern in _INSTRUCTIONS)
+    return any(pattern.search(folded) for pattern in INSTRUCTIONS)
 
 
 def same_label(one: str, other: str) -> bool:

@@ -22,11 +22,10 @@ from math import inf
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from exegete.agent.confidence import map_confidence
-from exegete.agent.rethreshold import hold
+from exegete.agent.rethreshold import find_changed
 from exegete.datastore.records import Status
 from exegete.datastore.store import Store
 from exegete.errors import UsageError
@@ -191,16 +190,7 @@ def preview(store: Store, run: str, threshold: float) -> Preview:
     """
 
     def work(con: duckdb.DuckDBPyConnection) -> Preview:
-        changed = [one for one in hold(con, run, threshold) if one.differs]
-        held = pa.table(
-            {
-                "harvest": pa.array([one.harvest for one in changed], pa.string()),
-                "feature_index": pa.array([one.index for one in changed], pa.int32()),
-                "polarity": pa.array([one.polarity for one in changed], pa.string()),
-                "status": pa.array([one.status for one in changed], pa.string()),
-            }
-        )
-        con.register("held", held)
+        find_changed(con, run, threshold)
         # What an earlier threshold changed and this one does not is again as the run said.
         rows = con.execute(_MOVES, [run]).fetchall()
         if not rows:
@@ -226,7 +216,7 @@ FROM labels l
 JOIN store.outcomes o
     ON o.run = l.run AND o.harvest = l.harvest
     AND o.feature_index = l.feature_index AND o.polarity = l.polarity
-LEFT JOIN held n
+LEFT JOIN changed n
     ON n.harvest = l.harvest AND n.feature_index = l.feature_index AND n.polarity = l.polarity
 WHERE l.run = ?
 GROUP BY ALL ORDER BY ALL"""
