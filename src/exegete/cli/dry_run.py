@@ -23,14 +23,15 @@ def show_forecast(space: Workspace, spec: JobSpec, json: bool) -> None:
     if json:
         out.print(to_json(asdict(found)), soft_wrap=True)
         return
+    left = f"dry run of {safe(found.run)}: {found.features:,} features left"
+    if found.with_all_revisions.total.calls == 0:
+        why = "this job needs no model" if found.asking else "nothing is left that a model is asked about"
+        out.print(f"{left}; no call would be made: {why}", soft_wrap=True)
+        return
     out.print(
-        f"dry run of {safe(found.run)}: {found.features:,} features left, {found.asking:,} of them to ask "
-        f"a model about; {found.rehearsed:,} were rehearsed",
+        f"{left}, {found.asking:,} of them to ask a model about; {found.rehearsed:,} were rehearsed",
         soft_wrap=True,
     )
-    if found.with_all_revisions.total.calls == 0:
-        out.print("no call would be made: this job needs no model, or nothing is left to do")
-        return
     least, most = found.without_revisions, found.with_all_revisions
     rows = [_row(stage.name, stage) for stage in most.stages if stage.calls]
     rows.append(_row("total without revisions", least.total))
