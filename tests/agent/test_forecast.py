@@ -59,13 +59,20 @@ def test_with_one_revision_the_larger_total_is_exact(run: Runner, workspace: Wor
     """A job whose every feature is revised makes the calls of the larger total, and more than the smaller."""
     found = foresee(workspace, rounds=1)
     run(always_two, rounds=1)
+    failed = rows(workspace, "SELECT feature_index, why FROM outcomes WHERE status = 'failed'")
+    assert failed == [], "a feature that fails makes fewer calls"
+    once = {stage.name: stage.calls for stage in found.with_all_revisions.stages}
+    trials = once["try proposals"] + once["try revisions"]
+    assert made(workspace) == {
+        **{stage: once[stage] for stage in ("propose", "revise", "report")},
+        "trial": trials,
+    }
     least, most = found.without_revisions.total.calls, found.with_all_revisions.total.calls
     assert least < made(workspace).total() == most
     twice = {
         stage.name: stage.calls
         for stage in foresee(workspace, name="new", rounds=2).with_all_revisions.stages
     }
-    once = {stage.name: stage.calls for stage in found.with_all_revisions.stages}
     assert [twice[name] / once[name] for name in once if once[name]] == [1, 1, 2, 2, 1]
 
 
