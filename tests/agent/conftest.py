@@ -19,6 +19,9 @@ from exegete.llm import names
 from tests.agent import planted
 from tests.agent.harness import Runner
 
+__all__ = ["_entry_points_once", "_labels_made_once", "_one_tls_context", "run", "template", "workspace"]
+"""What other folders' conftests take over whole."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_tls_context() -> Iterator[None]:

@@ -10,24 +10,7 @@ import pytest
 
 from exegete import cli as package
 from exegete.datastore.workspace import Workspace
-from tests.agent.conftest import (
-    _entry_points_once,
-    _labels_made_once,
-    _one_tls_context,
-    run,
-    template,
-    workspace,
-)
-
-__all__ = [
-    "_entry_points_once",
-    "_labels_made_once",
-    "_one_tls_context",
-    "cli",
-    "run",
-    "template",
-    "workspace",
-]
+from tests.agent.conftest import *  # noqa: F403 (fixtures, by its __all__)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,4 @@
 
 from __future__ import annotations
 
-from tests.agent.conftest import (
-    _entry_points_once,
-    _labels_made_once,
-    _one_tls_context,
-    run,
-    template,
-    workspace,
-)
-
-__all__ = ["_entry_points_once", "_labels_made_once", "_one_tls_context", "run", "template", "workspace"]
+from tests.agent.conftest import *  # noqa: F403 (fixtures, by its __all__)
