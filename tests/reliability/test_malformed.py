@@ -32,7 +32,8 @@ from exegete.llm.failure import CallFailed
 from exegete.llm.openai import read_chat, read_response
 from exegete.simulators.simulator import Simulation
 from tests.agent import competent, planted
-from tests.provider import _BODIES, Api, Asked, Said
+from tests.provider import Api, Asked, Said
+from tests.provider_forms import BODIES
 
 FEATURE = 1
 LABEL = planted.TRUTH[FEATURE]
@@ -69,7 +70,7 @@ class Damaged:
         said = self.damage(self.draw, competent.answer(request.messages[0].text))
         api: Api = self.draw(st.sampled_from(sorted(READERS)))
         asked = Asked(api, "m", "", (("user", "q"),), None, "", {}, {})
-        return READERS[api](_BODIES[api](asked, said), "m")
+        return READERS[api](BODIES[api](asked, said), "m")
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -279,7 +280,7 @@ anything = st.recursive(odd, lambda inner: st.lists(inner, max_size=3), max_leav
 def test_a_malformed_body(api: Api, data: st.DataObject) -> None:
     """Anything anywhere in a provider's body: a failure, or a reply without a text or count of our making."""
     asked = Asked(api, "m", "", (("user", "a question"),), None, "", {}, {})
-    body = _BODIES[api](asked, Said("the very reply", cached_tokens=1))
+    body = BODIES[api](asked, Said("the very reply", cached_tokens=1))
     counts = {value for path in places(body) if isinstance(value := at(body, path), int)}
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(list(places(body))))
