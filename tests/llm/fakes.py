@@ -61,3 +61,8 @@ class FakeLLM:
 
     async def close(self) -> None:
         self.closed += 1
+
+
+def echo() -> FakeLLM:
+    """Answers with the question."""
+    return FakeLLM(lambda asked: reply(f"re: {asked.messages[0].text}"))
