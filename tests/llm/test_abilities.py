@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, get_args
 
 import httpx2
@@ -32,13 +32,6 @@ def greeting(asked: Asked) -> str | dict[str, Any]:
         return "Hello there!"
     (name,) = asked.schema["properties"]
     return {name: asked.schema["properties"][name]["enum"][0]}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
 
 
 @pytest.fixture

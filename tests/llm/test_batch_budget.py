@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,6 @@ ROOM = 40
 """Longest reply, in tokens."""
 MOST = (most_tokens(request(ASKED[0], max_tokens=ROOM)) * 2.0 + ROOM * 10.0) * 0.5 / 1e6
 """Dollars that one of them can cost in a batch."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
-    """The server, as new, and a key for it."""
-    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
-    return fresh(running)
 
 
 def ask(

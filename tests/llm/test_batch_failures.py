@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,10 @@ from exegete.llm.batch_search import LOOKS
 from exegete.llm.batching import REQUEUES
 from exegete.llm.failure import CallFailed
 from exegete.llm.openai_batch import OpenAIBatches
-from tests.llm.batches import APIS, billed, fresh, journalled, opened, texts, until
+from tests.llm.batches import APIS, billed, journalled, opened, texts, until
 from tests.llm.fakes import request
 from tests.provider import ProviderServer
 from tests.provider_batches import Tricks
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
-    """The server, as new, and a key for it."""
-    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
-    return fresh(running)
-
 
 TWO_APIS = ("responses", "messages")
 QUESTIONS = [f"question {n}" for n in range(6)]

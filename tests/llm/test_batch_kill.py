@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,11 @@ from exegete.errors import WorkspaceBusy
 from exegete.llm import BatchLog, wave_states
 from tests.forked import Forked
 from tests.llm import batch_worker
-from tests.llm.batches import billed, fresh, journalled
+from tests.llm.batches import billed, journalled
 from tests.provider import ProviderServer
 
 CALLS = 11
 QUESTIONS = {f"question {n}": f"re: question {n}" for n in range(CALLS)}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
-    """The server, as new, and a key for it."""
-    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
-    return fresh(running)
 
 
 def start(server: ProviderServer, api: str, folder: Path, *edge: str) -> Forked:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,24 +11,9 @@ import pytest
 from exegete.llm import Reply, wave_states
 from exegete.llm.batch import Limits
 from exegete.llm.record import records
-from tests.llm.batches import APIS, batch_api, bill, billed, fresh, journalled, opened, texts, until
+from tests.llm.batches import APIS, batch_api, bill, billed, journalled, opened, texts, until
 from tests.llm.fakes import request
 from tests.provider import ProviderServer, Said
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
-    """The server, as new, and a key for it."""
-    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
-    return fresh(running)
-
 
 QUESTIONS = [f"question {n}" for n in range(7)]
 ANSWERS = [f"re: {question}" for question in QUESTIONS]

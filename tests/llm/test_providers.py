@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -27,13 +26,6 @@ class Level(BaseModel):
 
     level: int
     sure: bool | None = None
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,6 @@ WAYS = {
     "echo": frozenset({"echo"}),
     "logprob_token_ids": frozenset({"logprob_token_ids"}),
 }
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ProviderServer]:
-    """One server for all tests here."""
-    with ProviderServer() as server:
-        yield server
 
 
 @pytest.fixture
