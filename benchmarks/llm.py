@@ -5,8 +5,10 @@
 1. Rows by delay of the server and concurrency: a job over planted features (llm_features.py), `highlight` and
    `sparse`, both scorers on 70 report excerpts. The model is a server on loopback, in a process of its own
    (llm_server.py); every row is a process of its own too, warmed up by a small job. CPU is that of all its
-   threads during the job, openings included, over the features done. Rows of *calls alone* send the same
-   requests by aiohttp and do nothing else (llm_floor.py): the floor below which no job gets on this machine.
+   threads during the job, openings included, over the features done; of rows with `--processes` that of these
+   processes as well, their imports included, and their peak memory times their number. Rows of *calls alone*
+   send the same requests by aiohttp and do nothing else (llm_floor.py): the floor below which no job gets on
+   this machine.
 2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns. What it
    costs is a ratio of two rows of the same turn, and of these the median: a machine is slower at one hour
    than at another.
@@ -26,6 +28,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -49,8 +52,10 @@ SETTINGS: Mapping[str, Mapping[str, int]] = {
 FEATURES, CONTEXTS = 2048, 8000
 AT_ONCE = {"one pass": 1000, "defaults": 200}
 """Features of a row without delay: so many that what a job does once, openings above all, counts little."""
-DELAYED = {1: 4, 16: 64, 64: 256, 512: 1024}
+DELAYED = {1: 4, 16: 64, 64: 256, 512: 2048}
 """Features of a row with delay, by concurrency."""
+PROCESSES = max(2, (os.cpu_count() or 2) - 1)
+"""That share the work of some rows: one core is left to the job's own, and to the server."""
 WARM_UP = 16
 STAGES = "propose", "trial", "revise", "report", "null"
 
@@ -67,6 +72,8 @@ class Row:
     """"fsync", "no fsync" or "none"."""
     calls_alone: bool = False
     """Without a job around them."""
+    processes: int = 1
+    """That share the job's work."""
 
 
 def measure(source: str, port: int, row: Row) -> dict[str, Any]:
@@ -111,17 +118,18 @@ def _run(source: str, port: int, row: Row) -> dict[str, Any]:
             llm=f"openai:answers@http://127.0.0.1:{port}/{row.latency_ms}/{Path(folder).name}/v1",
             features=f"0-{row.features - 1}",
             concurrency=row.concurrency,
+            processes=row.processes,
             **SETTINGS[row.settings],
         )
-        cpu, began = time.process_time(), time.perf_counter()
+        cpu, began = _cpu_s(), time.perf_counter()
         report = asyncio.run(Job(space, spec).run())
-        cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+        cpu, seconds = _cpu_s() - cpu, time.perf_counter() - began
         done = report.progress.done
         return {
             "features_per_second": done / seconds,
             "cpu_ms_per_feature": 1000 * cpu / done,
             "calls_per_feature": report.progress.spent.calls / done,
-            "peak_rss_mb": _peak_rss_mb(),
+            "peak_rss_mb": _peak_rss_mb() + (row.processes * _largest_child_mb() if row.processes > 1 else 0),
             "tokens": [] if row.journal == "none" else tokens(space.labels),
         }
 
@@ -174,6 +182,17 @@ def _without_journal() -> None:
     names["open_llm"] = lambda spec, *, journal, **rest: usual(spec, journal=None, **rest)
 
 
+def _cpu_s() -> float:
+    """CPU of this process, and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _largest_child_mb() -> float:
+    """Peak memory of the largest child that has ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
 def _peak_rss_mb() -> float:
     """Of this process alone: what getrusage says begins with the parent's."""
     (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
@@ -186,10 +205,12 @@ def rows(quick: bool) -> Iterator[Row]:
         if quick:
             yield Row(settings, 0, 16, 8)
             yield Row(settings, 0, 16, 8, calls_alone=True)
+            yield Row(settings, 0, 16, 8, processes=PROCESSES)
             continue
         for concurrency, n_delayed in DELAYED.items():
             yield Row(settings, 0, concurrency, AT_ONCE[settings])
             yield Row(settings, 200, concurrency, n_delayed)
+        yield Row(settings, 200, 512, DELAYED[512], processes=PROCESSES)
         yield Row(settings, 0, 16, AT_ONCE[settings], calls_alone=True)
         yield Row(settings, 200, 512, DELAYED[512], calls_alone=True)
 
