@@ -13,7 +13,7 @@ from exegete.agent.spec import JobSpec, read_spec
 from exegete.cli.job_bar import job_bar
 from exegete.cli.logs import open_log
 from exegete.cli.new_workspace import opened_or_made
-from exegete.cli.options import HarvestOption, JsonOption, VerboseOption, WorkspaceOption, count
+from exegete.cli.options import JsonOption, VerboseOption, WorkspaceOption, count
 from exegete.cli.show import interval, number, out, plain_table, to_json
 from exegete.controls.suite import SuiteSpec
 from exegete.controls.wrong import WRONGNESS
@@ -44,7 +44,10 @@ def controls(
     corpus: Annotated[str, typer.Option(help="Text to plant on: a file, a folder, hf://DATASET.")] = (
         "stdlib-docs"
     ),
-    harvest: HarvestOption = None,
+    harvest: Annotated[
+        str | None,
+        typer.Option(help="Plant on the quiet pool of this harvest of the workspace instead."),
+    ] = None,
     candidates: Annotated[int | None, typer.Option(help="Labels a proposal. Default 3.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Revisions at most. Default 2.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to be accepted. Default 0.5.")] = None,

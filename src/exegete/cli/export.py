@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption
+from exegete.cli.options import DEFAULT_WORKSPACE, JsonOption, OfHarvestOption, WorkspaceOption
 from exegete.cli.show import err, out, to_json
 from exegete.datastore.export_choice import choose
 from exegete.datastore.export_circuit import export_circuit
@@ -35,7 +35,7 @@ def export(
     form: Annotated[Form, typer.Argument(help="Who is to read it (docs/formats.md).")],
     to: Annotated[Path, typer.Option("--out", help="File, or folder, to write.")],
     run: Annotated[str | None, typer.Option(help="Labels of this run only.")] = None,
-    harvest: HarvestOption = None,
+    harvest: OfHarvestOption = None,
     status: Annotated[
         str | None,
         typer.Option(

@@ -20,6 +20,10 @@ HarvestOption = Annotated[
     str | None,
     typer.Option("--harvest", help="Harvest to use, by name or a part of it; default: the only one."),
 ]
+OfHarvestOption = Annotated[
+    str | None,
+    typer.Option("--harvest", help="Labels of this harvest only, by its name or a part of it."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 VerboseOption = Annotated[
     int,

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from exegete.cli import review_figures
-from exegete.cli.options import DEFAULT_WORKSPACE, HarvestOption, JsonOption, WorkspaceOption, user_name
+from exegete.cli.options import (
+    DEFAULT_WORKSPACE,
+    HarvestOption,
+    JsonOption,
+    OfHarvestOption,
+    WorkspaceOption,
+    user_name,
+)
 from exegete.cli.show import LABEL_CHARACTERS, STYLES, interval, number, out, plain_table, safe, to_json
 from exegete.datastore.records import Polarity
 from exegete.datastore.store import Store
@@ -86,7 +93,7 @@ def list_queue(
         str | None, typer.Option(help="A SELECT that returns feature_index: a queue of your own.")
     ] = None,
     reviewer: Annotated[str | None, typer.Option(help="Whose queue; adds second reviews.")] = None,
-    harvest: HarvestOption = None,
+    harvest: OfHarvestOption = None,
     layer: Annotated[int | None, typer.Option(help="Features of this layer only.")] = None,
     run: Annotated[str | None, typer.Option(help="Labels of this run only.")] = None,
     reason: Annotated[
