@@ -50,6 +50,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.sql
+	$(BIN)/python -m benchmarks.rethreshold
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.stopping

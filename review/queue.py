@@ -107,19 +107,23 @@ def queue(
         raise UsageError(f"there is no queue {which!r}: choose among {', '.join(_WHERE)}")
     wanted = None if sql is None else _wanted(store, sql)
 
-    def work(con: duckdb.DuckDBPyConnection) -> list[Item]:
+    def work(con: duckdb.DuckDBPyConnection) -> list[list[dict[str, Any]]]:
         _prepare(con, wanted, reviewer)
         _find(con, which, filters, wanted is not None)
         mixed = which == "review" and wanted is None and not filters.search
         if not mixed:
-            order = "place" if which == "audit" else _ORDER
-            return [_item(row) for row in _cards(con, "true", order, limit)]
-        dealt = _mixed(
-            _cards(con, "NOT audit AND NOT second", _ORDER, limit), _cards(con, "audit", "place", limit)
-        )
-        return [_item(row) for row in _mixed(dealt, _cards(con, "second", "second_place", limit))][:limit]
+            return [_cards(con, "true", "place" if which == "audit" else _ORDER, limit)]
+        return [
+            _cards(con, "NOT audit AND NOT second", _ORDER, limit),
+            _cards(con, "audit", "place", limit),
+            _cards(con, "second", "second_place", limit),
+        ]
 
-    return store.reading(work)
+    # The rest is done once the file is closed again: a job may be waiting for it.
+    cards, *dealt = store.reading(work)
+    for others in dealt:
+        cards = _mixed(cards, others)
+    return [_item(row) for row in cards[:limit]]
 
 
 def counts(store: Store, reviewer: str | None) -> dict[str, int]:
