@@ -8,7 +8,8 @@ import numpy as np
 
 from exegete.datastore.store import Store
 from exegete.review.believed import Believed, believed
-from tests.datastore.test_labels_view import HARVEST, Row, Tables, at, of, q_value, random_history, review
+from tests.datastore.test_labels_view import random_history
+from tests.datastore.view_rows import HARVEST, Row, Tables, at, of, q_value, review
 
 FEATURES = 150
 
