@@ -28,7 +28,7 @@ from exegete.review.web_safety import protect
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names that a page on this machine has."""
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """Seconds that a thread keeps Python to itself. A card asks DuckDB a dozen questions, and after each it waits
 so long for whatever is worked out in the background."""
 
