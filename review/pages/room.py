@@ -229,7 +229,7 @@ class Room:
         facts = read_facts(self.store, key, nearest or ())
         if facts is None or not self.pauses.wait():
             return
-        self._shelf.read(key)
+        self._quietly(self._shelf.read, key)  # a label can be without evidence
         if self.pauses.wait():
             examples = self._shelf.examples(facts.row, facts.parameters)
             self._keep(Card(key, facts, examples, nearest is not None))

@@ -185,9 +185,9 @@ def test_blind_the_label_comes_after_ones_own(visit: Visits, space: Workspace) -
     Desk(space).release(key(72), "dora")  # who may have been dealt it when her test ended
     page = visit("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 
-    def reading(key: str) -> None:
+    def reading(letter: str) -> None:
         with page.expect_navigation() as going:
-            page.keyboard.press(key)
+            page.keyboard.press(letter)
         read.append(going.value.text())
 
     before = len(events(space))
@@ -198,8 +198,8 @@ def test_blind_the_label_comes_after_ones_own(visit: Visits, space: Workspace) -
             read.append(answer.text())
         reading("j")
         assert feature_of(page) == 72
-        for key in "aexr1":  # none of which has a button yet
-            page.keyboard.press(key)
+        for letter in "aexr1":  # none of which has a button yet
+            page.keyboard.press(letter)
         reading("f")
         page.wait_for_selector("#said .said")
         assert not [text for text in (*read, page.content()) if hidden in text]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 import unicodedata
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from exegete.datastore.workspace import Workspace
 from exegete.review.keys import Key
 from exegete.review.pages.drawings import histogram, scale_of
 from exegete.review.pages.excerpts import marks, show
+from exegete.review.pages.orders import Wanted
 from exegete.review.pages.room import Room
 from exegete.review.pages.texts import differences, visible
 from exegete.review.record import Act, record
@@ -31,6 +33,7 @@ from exegete.scorers.reading import read
 from exegete.simulators.lexical import LexicalSimulator
 from tests.agent import planted
 from tests.agent.harness import SMALL, Runner, competently
+from tests.review.labelled import outcome, workspace_of
 from tests.review.paged import Page, rows, visiting
 
 HOSTILE = (
@@ -174,6 +177,23 @@ def test_a_model_is_not_asked_again_for_what_it_simulated(run: Runner, workspace
         assert all(e.simulated is not None for e in shown["quiet"])
         assert all(e.simulated is None for e in shown["top"])  # of the explain split, which nobody simulated
         room.close()
+
+
+def test_cards_without_evidence_are_made_ahead_too(tmp_path: Path) -> None:
+    """Labels that came without their evidence file have cards, and the next ones are made while one reads."""
+    space = workspace_of(tmp_path / "w", [outcome(n) for n in range(5)])
+    room = Room(space, "ann", False)
+    items = room.orders.of(Wanted())
+    room.ahead(items[1:3])
+    limit = time.monotonic() + 30
+    while room._coming or room._is_going:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert [room._known(item.key) is not None for item in items[:4]] == [False, True, True, False]
+    card = room._known(items[1].key)
+    assert card is not None
+    assert isinstance(card.examples, str)
+    room.close()
 
 
 def test_mistakes_are_those_of_the_simulation_worst_first(hostile: Workspace) -> None:
