@@ -1,6 +1,6 @@
 """What a job with a language model costs beside the model: features a second, CPU and memory of the client.
 
-    python -m benchmarks.llm [--json] [--quick] [--repeats 3]
+    python -m benchmarks.llm [--json] [--quick] [--settings "one pass"] [--repeats 3]
 
 1. Rows by delay of the server and concurrency: a job over planted features (llm_features.py), `highlight` and
    `sparse`, both scorers on 70 report excerpts. The model is a server on loopback, in a process of its own
@@ -31,7 +31,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -199,9 +199,9 @@ def _peak_rss_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool, wanted: Sequence[str]) -> Iterator[Row]:
     """The jobs of the table."""
-    for settings in SETTINGS:
+    for settings in wanted:
         if quick:
             yield Row(settings, 0, 16, 8)
             yield Row(settings, 0, 16, 8, calls_alone=True)
@@ -252,7 +252,7 @@ def prepare(folder: Path, quick: bool) -> str:
     return str(space.root)
 
 
-def run(quick: bool, repeats: int) -> dict[str, Any]:
+def run(quick: bool, wanted: Sequence[str], repeats: int) -> dict[str, Any]:
     """Measure everything; each row in a process of its own."""
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, serving() as port:
@@ -262,7 +262,7 @@ def run(quick: bool, repeats: int) -> dict[str, Any]:
             with context.Pool(1) as pool:
                 return dict(pool.apply(measure, (source, port, row)))
 
-        table = [alone(row) for row in rows(quick)]
+        table = [alone(row) for row in rows(quick, wanted)]
         journal = [alone(row) for row in journal_rows(quick, repeats)]
     return {
         "rows": [{k: v for k, v in row.items() if k != "tokens"} for row in table],
@@ -289,9 +289,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="a handful of features: does it run at all?")
+    parser.add_argument("--settings", choices=SETTINGS, help="jobs of these settings alone")
     parser.add_argument("--repeats", type=int, default=3, help="of each of the journal's rows")
     given = parser.parse_args()
-    results = run(given.quick, given.repeats)
+    wanted = [given.settings] if given.settings else list(SETTINGS)
+    results = run(given.quick, wanted, given.repeats)
     if given.json:
         print(json.dumps(results))
     else:

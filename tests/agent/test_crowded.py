@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from functools import partial
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def test_a_shell_left_open_delays_and_loses_nothing(
                 holders.append(stack.enter_context(held_open(workspace.labels, "reading")))
             elif len(holders) == 1 and holders[0].poll() is not None:
                 holders.append(stack.enter_context(held_open(workspace.labels, "writing")))
+            if len(holders) == 1:
+                time.sleep(0.01)  # else all is done before the first one is named, and there is no second
             return competently(request)
 
         run.heard = release
