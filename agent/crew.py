@@ -6,7 +6,7 @@ Calls to models, the journal, limits, budget and the labels file stay in the job
 once. A feature comes to the same whoever works on it.
 
 A process that ends by itself (killed for its memory, say) is replaced and its features begun anew: what they
-had paid for is in the journal. When that has happened `LOSSES` times the job ends, to be resumed.
+had paid for is in the journal. `LOSSES` are replaced; the next one ends the job, to be resumed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ from exegete.datastore.records import FeatureId
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError, WorkerLost
 
-log = logging.getLogger(__name__)
-
 LOSSES = 3
-"""Processes that may end by themselves in a sitting before the job gives up."""
+"""Processes that are replaced in a sitting; when one more ends by itself the job gives up."""
 
 
 def check_processes(spec: JobSpec) -> None:

@@ -14,13 +14,17 @@ from typing import Any
 from exegete.agent.crew_member import Begin, sendable
 from exegete.agent.models import Models
 from exegete.agent.nulls import Null
-from exegete.agent.wire import Wire
+from exegete.agent.wire import Wire, settle
 from exegete.datastore.records import FeatureId
 from exegete.errors import WorkerLost
 from exegete.llm import Request
 
 _PROGRAM = "from exegete.agent.crew_member import main; main()"
-_GONE = "a process that worked on features is gone"
+_GONE = (
+    "a process that was to work on features ended before it could begin: run the same command with fewer "
+    "--processes"
+)
+"""What is said where none has begun; later ones are replaced."""
 PATIENCE_S = 5.0
 """For a process to end when it is told to."""
 
@@ -126,31 +130,17 @@ class Hand:
 
     def _on_end(self) -> None:
         self._gone = True
-        waiting: list[asyncio.Future[Any]] = [done for done, _ in self._doing.values()]
-        if self._begun is not None:
-            waiting.append(self._begun)
-        for future in waiting:
-            if not future.done():
-                future.set_exception(WorkerLost(_GONE))
+        for waiting in (self._begun, *(done for done, _ in self._doing.values())):
+            settle(waiting, WorkerLost(_GONE))
         for call in self._calls:
             call.cancel()
 
     def _on_begun(self, error: Exception | None) -> None:
-        if self._begun is None or self._begun.done():
-            return
-        if error is None:
-            self._begun.set_result(None)
-        else:
-            self._begun.set_exception(error)
+        settle(self._begun, error)
 
     def _on_done(self, number: int, found: object) -> None:
         done, _ = self._doing.get(number, (None, None))
-        if done is None or done.done():
-            return
-        if isinstance(found, Exception):
-            done.set_exception(found)
-        else:
-            done.set_result(found)
+        settle(done, found)
 
     def _on_call(self, number: int, task: int, model: str, request: Request) -> None:
         _, context = self._doing.get(task, (None, None))

@@ -28,7 +28,7 @@ from exegete.agent.spec import JobSpec
 from exegete.agent.state import CaseState
 from exegete.agent.tags import Tags
 from exegete.agent.tally import Tallied
-from exegete.agent.wire import Wire
+from exegete.agent.wire import Wire, settle
 from exegete.datastore.records import FeatureId
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
@@ -132,16 +132,14 @@ class Member:
             if not isinstance(error, ExegeteError):
                 log.exception("%s of a feature failed", kind)
             found = sendable(error)
-        self.wire.send(("done", number, found))
+        try:
+            self.wire.send(("done", number, found))
+        except Exception as error:  # of another package's scorer, say; nobody must wait for ever
+            log.exception("%s of a feature can't be sent", kind)
+            self.wire.send(("done", number, sendable(error)))
 
     def _on_reply(self, number: int, reply: Reply | Exception) -> None:
-        waiting = self._replies.get(number)
-        if waiting is None or waiting.done():
-            return
-        if isinstance(reply, Exception):
-            waiting.set_exception(reply)
-        else:
-            waiting.set_result(reply)
+        settle(self._replies.get(number), reply)
 
 
 class _Models:
@@ -189,7 +187,10 @@ class _Forwarding(logging.Handler):
             places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
             record.raised = [type(error).__name__, *places]
         record.exc_info = record.exc_text = record.stack_info = None
-        self._wire.send(("log", record))
+        try:
+            self._wire.send(("log", record))
+        except Exception:  # a log is no reason for a feature to fail
+            self.handleError(record)
 
 
 def without_mistakes(state: CaseState) -> CaseState:

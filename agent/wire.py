@@ -15,6 +15,16 @@ from typing import Any, cast
 _SIZE = struct.Struct("!I")
 
 
+def settle(waiting: asyncio.Future[Any] | None, outcome: object) -> None:
+    """Give whoever waits for an answer what has come, an exception to be raised; somebody may have left."""
+    if waiting is None or waiting.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
+
+
 class Wire(asyncio.Protocol):
     """One end. Messages arrive whole, in the order in which they were sent."""
 

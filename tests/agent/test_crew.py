@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import shutil
 import signal
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry import trace
@@ -17,9 +20,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from exegete.agent.crew import LOSSES, check_processes
-from exegete.agent.crew_member import sendable
+from exegete.agent.crew import LOSSES, Crew, check_processes
+from exegete.agent.crew_member import Member, sendable
 from exegete.agent.spec import JobSpec
+from exegete.agent.wire import Wire
+from exegete.datastore.records import FeatureId
 from exegete.datastore.workspace import Workspace
 from exegete.errors import BudgetSpent, JobError, LLMStop, WorkerLost, WorkspaceDamaged
 from exegete.llm import Request
@@ -27,6 +32,7 @@ from tests.agent import competent
 from tests.agent.harness import Runner, about, competently, purpose, results, rows, run_job, statuses
 from tests.agent.processes import LIMIT_S, competent_server, running, wait_until, words
 
+FEATURE = FeatureId("tiny@1", "layers.3", "neurons", 32)
 ODD, SILENT, PLEADING = 9, 10, 11
 """Features at which a model raises an error of its own, says nothing readable, and writes an order."""
 MIXED: dict[str, Any] = {"nulls": 100, "with_controls": 4, "concurrency": 6, "name": "night"}
@@ -222,17 +228,22 @@ def test_calls_are_told_in_the_span_of_their_case(spans: InMemorySpanExporter, r
         assert (call.attributes or {})["exegete.feature"] == (case.attributes or {})["exegete.feature"]
 
 
-def test_evidence_that_can_not_be_read_ends_the_job(run: Runner) -> None:
+def test_evidence_that_can_not_be_read_ends_the_job(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that can't begin says why in the words the job would have used."""
-    with pytest.raises(WorkspaceDamaged):
-        run(_damaging(run.workspace), processes=2, features="0-3")
+    (path,) = run.workspace.evidence.glob("*.duckdb")
+    begin, begun = Crew.begin, list[Crew]()
 
+    async def damaged(self: Crew) -> None:
+        """Put something else in the file's place, once the job's own process has read it."""
+        begun.append(self)
+        path.with_suffix(".other").write_bytes(b"not a database" * 1000)
+        path.with_suffix(".other").replace(path)
+        await begin(self)
 
-def _damaging(workspace: Workspace) -> Any:
-    """Replace the evidence by something else, once the job's own process has read it."""
-    (path,) = workspace.evidence.glob("*.duckdb")
-    path.write_bytes(b"not a database" * 1000)
-    return competently
+    monkeypatch.setattr(Crew, "begin", damaged)
+    with pytest.raises(WorkspaceDamaged, match=str(path)):
+        run(processes=2, features="0-3")
+    assert (len(begun), children()) == (1, set())
 
 
 @pytest.mark.parametrize(
@@ -249,6 +260,34 @@ def test_what_can_not_be_shared(parameters: dict[str, Any], said: str) -> None:
     with pytest.raises(JobError, match=said):
         check_processes(JobSpec(processes=2, **parameters))
     check_processes(JobSpec(processes=1, **parameters))
+
+
+def test_what_can_not_be_sent_leaves_nobody_waiting() -> None:
+    """A case that came to something no other process can be given has failed, and says so."""
+    sent = list[Any]()
+
+    class Cases:
+        async def case(self, feature: FeatureId) -> Any:
+            return {"feature": feature, "kept": threading.Lock()}
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        member = Member()
+        member._cases = cast(Any, Cases())
+        await loop.create_unix_connection(lambda: member.wire, sock=theirs)
+        ear = Wire(lambda message: (sent.append(message), done.set()), lambda: None)
+        await loop.create_unix_connection(lambda: ear, sock=ours)
+        ear.send(("case", 7, FEATURE))
+        await asyncio.wait_for(done.wait(), LIMIT_S)
+        ear.close()
+        await asyncio.wait_for(member.ended.wait(), LIMIT_S)
+
+    asyncio.run(main())
+    ((kind, number, error),) = sent
+    assert (kind, number) == ("done", 7)
+    assert isinstance(error, Exception)
+    assert "lock" in str(error)
 
 
 def test_exceptions_that_can_not_be_sent() -> None:

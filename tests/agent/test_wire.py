@@ -7,10 +7,11 @@ import socket
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exegete.agent.wire import Wire
+from exegete.agent.wire import Wire, settle
 
 MESSAGES = st.lists(st.one_of(st.binary(max_size=400), st.text(max_size=80), st.tuples(st.integers())))
 
@@ -40,6 +41,23 @@ def test_however_the_bytes_are_cut(messages: list[Any], cuts: list[int]) -> None
         receiver.data_received(kept.written[at : at + size])
         at, turn = at + size, turn + 1
     assert got == messages
+
+
+def test_an_answer_is_given_once() -> None:
+    """Whoever waits gets the first answer, or has its error raised; whoever has left is let go."""
+
+    async def main() -> None:
+        new = asyncio.get_running_loop().create_future
+        answered, failed, left = new(), new(), new()
+        left.cancel()
+        for waiting in (answered, failed, left, None):
+            settle(waiting, KeyError("x") if waiting is failed else "first")
+            settle(waiting, "second")
+        assert (await answered, left.cancelled()) == ("first", True)
+        with pytest.raises(KeyError, match="x"):
+            await failed
+
+    asyncio.run(main())
 
 
 def test_both_ends_over_sockets() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Label, Split
+from exegete.datastore.records import Context, Evidence, Excerpt, FeatureId, Floats, Label, Score, Split
 from exegete.simulators.simulator import Simulation
 
 FEATURE = FeatureId(subject="tiny@1", site="layers.3", dictionary="neurons", index=32)
@@ -55,6 +56,21 @@ def evidence(
         for i in range(quiet + hard)
     ]
     return Evidence(feature, split, tuple(activating), tuple(silent), "word", 6.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A scorer that does not read the simulation."""
+
+    split: Split = "report"
+
+    @property
+    def name(self) -> str:
+        return "alone@1"
+
+    async def score(self, label: Label, evidence: Evidence) -> Score:
+        n = len(evidence.excerpts)
+        return Score(self.name, self.split, 0.5, None, None, None, None, n, n)
 
 
 class FakeSimulator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -14,14 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.stopping import SPENDING, THRESHOLD, measure
-from exegete.datastore.records import Evidence, Excerpt, Floats, Label, Score, Split
+from exegete.datastore.records import Evidence, Excerpt, Floats, Score
 from exegete.errors import LeakageError
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.reading import MIN_A_SIDE, group_of
 from exegete.scorers.scorer import Scorer
 from exegete.scorers.simulation import SimulationScorer
 from exegete.scorers.stopping import ALPHA, MAX_LOOKS, PORTION, Looks, levels_of_looks, portions, rising
-from tests.scorers.scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
+from tests.scorers.scorer_fakes import (
+    LABEL,
+    Alone,
+    FakeSimulator,
+    Predict,
+    evidence,
+    faithful,
+    noisy,
+    nothing,
+)
 
 PLANNED = {"top": 10, "per_decile": 3, "quiet": 20, "hard": 10}
 """A job's defaults: 70 excerpts, four looks."""
@@ -106,21 +115,6 @@ def test_portions_know_nothing_of_the_excerpts() -> None:
     assert portions(shown, 5) != portions(replace(shown, split="refine"), 5)
     elsewhere = replace(shown, feature=replace(shown.feature, index=33))
     assert portions(shown, 5) != portions(elsewhere, 5)
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """A scorer that does not read the simulation."""
-
-    split: Split = "report"
-
-    @property
-    def name(self) -> str:
-        return "alone@1"
-
-    async def score(self, label: Label, evidence: Evidence) -> Score:
-        n = len(evidence.excerpts)
-        return Score(self.name, self.split, 0.5, None, None, None, None, n, n)
 
 
 def look(shown: Evidence, predict: Predict, *others: Scorer) -> tuple[FakeSimulator, tuple[Score, ...]]:

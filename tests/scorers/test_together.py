@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
-from exegete.datastore.records import Evidence, Label, Score, Split
+from exegete.datastore.records import Split
 from exegete.errors import LeakageError
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.reading import read
 from exegete.scorers.scorer import Scorer
 from exegete.scorers.simulation import SimulationScorer
 from exegete.scorers.together import score_and_read, score_together
-from tests.scorers.scorer_fakes import LABEL, FakeSimulator, evidence, faithful, noisy
+from tests.scorers.scorer_fakes import LABEL, Alone, FakeSimulator, evidence, faithful, noisy
 
 SHOWN = evidence(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """A scorer that does not read the simulation."""
-
-    split: Split = "report"
-
-    @property
-    def name(self) -> str:
-        return "alone@1"
-
-    async def score(self, label: Label, evidence: Evidence) -> Score:
-        return Score(self.name, self.split, 0.5, None, None, None, None, 1, 1)
 
 
 def scorers(simulator: FakeSimulator, seed: int = 0, split: Split = "report") -> tuple[Scorer, Scorer]:
