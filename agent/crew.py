@@ -5,6 +5,8 @@ on nothing but the evidence file, the seed and the replies, so other processes c
 Calls to models, the journal, limits, budget and the labels file stay in the job's own process: each exists
 once. A feature comes to the same whoever works on it.
 
+The calls of two others keep the job's process busy. Those of a single one do not: beside it, it works too.
+
 A process that ends by itself (killed for its memory, say) is replaced and its features begun anew: what they
 had paid for is in the journal. `LOSSES` are replaced; the next one ends the job, to be resumed.
 """
@@ -15,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import cycle
 from typing import cast
 
 from exegete.agent.cases import AHEAD, Cases, Work
@@ -30,6 +33,9 @@ from exegete.datastore.records import FeatureId
 from exegete.datastore.workspace import Workspace
 from exegete.errors import JobError, WorkerLost
 
+ALONE_WITH_ONE = (0, 1, 0)
+"""Who takes cases by turns, where there is one other (0) beside the job's process (1), which has the calls of
+both."""
 LOSSES = 3
 """Processes that are replaced in a sitting; when one more ends by itself the job gives up."""
 
@@ -61,7 +67,7 @@ async def opened_work(
         workspace: where the job is.
         sides: its parts.
         models: its models, which the others ask through this process.
-        n: processes; 1 and less: this one.
+        n: processes, this one among them.
         say: tells a person that a process was lost.
 
     Raises:
@@ -72,7 +78,8 @@ async def opened_work(
         return
     parts = sides.real
     level = logging.getLogger("exegete").getEffectiveLevel()
-    crew = Crew(Begin(workspace.root, parts.spec, parts.evidence.name, level), models, n, say)
+    own = Own(Cases(sides)) if n == 2 else None
+    crew = Crew(Begin(workspace.root, parts.spec, parts.evidence.name, level), models, n - 1, own, say)
     try:
         await crew.begin()
         yield crew
@@ -80,23 +87,59 @@ async def opened_work(
         await crew.close()
 
 
-class Crew:
-    """Has a job's work done by other processes; see `Work`."""
+class Own:
+    """The job's own process, as one of a crew."""
 
-    def __init__(self, begin: Begin, models: Models, n: int, say: Callable[[str], None]) -> None:
+    def __init__(self, cases: Cases) -> None:
+        """Prepare.
+
+        Args:
+            cases: what it does.
+        """
+        self._cases = cases
+
+    async def begin(self, begin: Begin) -> None:
+        """It has begun."""
+
+    def prefetch(self, features: Sequence[FeatureId]) -> None:
+        """Announce features; see `Work.prefetch`."""
+        self._cases.prefetch(features)
+
+    async def do(self, what: FeatureId | Null) -> CaseState | NullCase:
+        """Do a case or a null; see `Work`."""
+        work = self._cases.null(what) if isinstance(what, Null) else self._cases.case(what)
+        # In a context of its own: what it says of itself there is not true of what others do here next.
+        done: CaseState | NullCase = await asyncio.create_task(work)
+        return done
+
+    async def close(self) -> None:
+        """It goes on."""
+
+
+class Crew:
+    """Has a job's work done by several processes; see `Work`."""
+
+    def __init__(
+        self, begin: Begin, models: Models, others: int, own: Own | None, say: Callable[[str], None]
+    ) -> None:
         """Prepare.
 
         Args:
             begin: what the work is.
             models: asked for whoever needs them.
-            n: processes.
+            others: processes beside this one.
+            own: this one, if it is to take cases beside a single other one.
             say: tells a person that one was lost.
         """
-        self.ahead = AHEAD * n
         self._begin, self._models, self._say = begin, models, say
-        self._hands = [Hand(models) for _ in range(n)]
+        self._hands: list[Hand | Own] = [Hand(models) for _ in range(others)]
+        turns: Sequence[int] = range(others)
+        if own is not None:
+            self._hands.append(own)
+            turns = ALONE_WITH_ONE
+        self.ahead = AHEAD * len(self._hands)
+        self._turns = cycle(turns)
         self._announced: dict[FeatureId, int] = {}
-        self._next = 0
         self._lost = 0
         self._replacing = asyncio.Lock()
 
@@ -112,34 +155,32 @@ class Crew:
         """Announce features that will be worked on next, each to the process that will have it."""
         by_hand: list[list[FeatureId]] = [[] for _ in self._hands]
         for feature in features:
-            self._announced[feature] = at = self._turn()
+            self._announced[feature] = at = next(self._turns)
             by_hand[at].append(feature)
         for hand, some in zip(self._hands, by_hand, strict=True):
-            hand.send(("prefetch", some))
+            hand.prefetch(some)
 
     async def case(self, feature: FeatureId) -> CaseState:
         """Have a feature run through the graph; see `Work.case`."""
-        return cast(CaseState, await self._done("case", feature, self._announced.pop(feature, None)))
+        return cast(CaseState, await self._done(feature, self._announced.pop(feature, None)))
 
     async def null(self, null: Null) -> NullCase:
         """Have a null scored; see `Work.null`."""
-        return cast(NullCase, await self._done("null", null, None))
+        return cast(NullCase, await self._done(null, None))
 
     async def close(self) -> None:
         """End the processes."""
         await asyncio.gather(*(hand.close() for hand in self._hands))
 
-    def _turn(self) -> int:
-        self._next = (self._next + 1) % len(self._hands)
-        return self._next
-
-    async def _done(self, kind: str, what: FeatureId | Null, at: int | None) -> object:
-        at = self._turn() if at is None else at
+    async def _done(self, what: FeatureId | Null, at: int | None) -> object:
+        at = next(self._turns) if at is None else at
         while True:
             hand = self._hands[at]
             try:
-                return await hand.do(kind, what)
+                return await hand.do(what)
             except WorkerLost:
+                if isinstance(hand, Own):
+                    raise
                 await self._replace(at, hand)
 
     async def _replace(self, at: int, hand: Hand) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from exegete.agent.crew_member import Begin, sendable
@@ -65,14 +66,14 @@ class Hand:
                 command, pass_fds=(descriptor,), stdin=subprocess.DEVNULL
             )
         await loop.create_unix_connection(lambda: self._wire, sock=here)
-        self.send(("begin", begin))
+        self._wire.send(("begin", begin))
         await self._begun
 
-    def send(self, message: object) -> None:
-        """Send a message."""
-        self._wire.send(message)
+    def prefetch(self, features: Sequence[FeatureId]) -> None:
+        """Announce features; see `Work.prefetch`."""
+        self._wire.send(("prefetch", features))
 
-    async def do(self, kind: str, what: FeatureId | Null) -> object:
+    async def do(self, what: FeatureId | Null) -> object:
         """Have something done; its errors are raised here.
 
         Raises:
@@ -85,7 +86,7 @@ class Hand:
         done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._doing[number] = done, contextvars.copy_context()
         try:
-            self.send((kind, number, what))
+            self._wire.send(("do", number, what))
             return await done
         finally:
             del self._doing[number]
@@ -155,4 +156,4 @@ class Hand:
             answer: object = await self._models.of(model).complete(request)
         except Exception as error:
             answer = sendable(error)
-        self.send(("reply", number, answer))
+        self._wire.send(("reply", number, answer))

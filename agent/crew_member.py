@@ -90,7 +90,7 @@ class Member:
         elif kind == "begin":
             self._begin(*rest)
         else:
-            task = asyncio.create_task(self._work(kind, *rest))
+            task = asyncio.create_task(self._work(*rest))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -119,7 +119,7 @@ class Member:
         except ExegeteError:  # told by the first case that reads the same rows, which has somebody to tell
             log.debug("evidence could not be read ahead", exc_info=True)
 
-    async def _work(self, kind: str, number: int, what: FeatureId | Null) -> None:
+    async def _work(self, number: int, what: FeatureId | Null) -> None:
         assert self._cases is not None, "the job's process waits until work has begun"
         _task.set(number)
         found: object
@@ -130,12 +130,12 @@ class Member:
                 found = without_mistakes(await self._cases.case(what))
         except Exception as error:
             if not isinstance(error, ExegeteError):
-                log.exception("%s of a feature failed", kind)
+                log.exception("%s failed", _name(what))
             found = sendable(error)
         try:
             self.wire.send(("done", number, found))
         except Exception as error:  # of another package's scorer, say; nobody must wait for ever
-            log.exception("%s of a feature can't be sent", kind)
+            log.exception("what %s came to can't be sent", _name(what))
             self.wire.send(("done", number, sendable(error)))
 
     def _on_reply(self, number: int, reply: Reply | Exception) -> None:
@@ -171,11 +171,11 @@ class _Forwarded:
 
 
 class _Forwarding(logging.Handler):
-    """Sends what is logged to the job's process, which has the workspace's log."""
+    """Sends what is logged, in whichever thread, to the job's process, which has the workspace's log."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__()
-        self._wire = wire
+        self._wire, self._loop = wire, asyncio.get_running_loop()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; of an exception its type and place, as a traceback can't be sent."""
@@ -187,10 +187,17 @@ class _Forwarding(logging.Handler):
             places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
             record.raised = [type(error).__name__, *places]
         record.exc_info = record.exc_text = record.stack_info = None
+        self._loop.call_soon_threadsafe(self._send, record)
+
+    def _send(self, record: logging.LogRecord) -> None:
         try:
             self._wire.send(("log", record))
         except Exception:  # a log is no reason for a feature to fail
             self.handleError(record)
+
+
+def _name(what: FeatureId | Null) -> str:
+    return f"a null of feature {what.feature}" if isinstance(what, Null) else f"feature {what}"
 
 
 def without_mistakes(state: CaseState) -> CaseState:

@@ -87,7 +87,7 @@ class JobSpec(BaseModel):
     concurrency: int = Field(16, ge=1, le=1024)
     """Features, and calls, in flight at once."""
     processes: int = Field(1, ge=1, le=256)
-    """Processes that do the work beside calls; 1: the job's own."""
+    """Processes that share the work, the job's own among them."""
     budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Dollars the run may cost, all its sittings together."""
     budget_tokens: int | None = Field(None, ge=1)

@@ -38,17 +38,31 @@ class Wire(asyncio.Protocol):
         self._on_message, self._on_end = on_message, on_end
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()
+        self._leaving: list[bytes] = []
 
     def send(self, message: object) -> None:
-        """Send a message; once the other end is gone it goes nowhere."""
+        """Send a message, with all others of this turn of the loop: the other end is woken once for them.
+
+        Once the other end is gone it goes nowhere.
+
+        Raises:
+            Exception: it can't be pickled.
+        """
         body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        if self._transport is not None:
-            self._transport.write(_SIZE.pack(len(body)) + body)
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._leaving += (_SIZE.pack(len(body)), body)
 
     def close(self) -> None:
         """Send what is still held, and end."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._leaving:
+            self._transport.write(b"".join(self._leaving))
+        self._leaving.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The wire is up."""

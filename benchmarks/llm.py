@@ -5,8 +5,8 @@
 1. Rows by delay of the server and concurrency: a job over planted features (llm_features.py), `highlight` and
    `sparse`, both scorers on 70 report excerpts. The model is a server on loopback, in a process of its own
    (llm_server.py); every row is a process of its own too, warmed up by a small job. CPU is that of all its
-   threads during the job, openings included, over the features done; of rows with `--processes` that of these
-   processes as well, their imports included, and their peak memory times their number. Rows of *calls alone*
+   threads during the job, openings included, over the features done; of rows with `--processes` that of the
+   others as well, their imports included, and their peak memory times their number. Rows of *calls alone*
    send the same requests by aiohttp and do nothing else (llm_floor.py): the floor below which no job gets on
    this machine.
 2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns. What it
@@ -54,8 +54,8 @@ AT_ONCE = {"one pass": 1000, "defaults": 200}
 """Features of a row without delay: so many that what a job does once, openings above all, counts little."""
 DELAYED = {1: 4, 16: 64, 64: 256, 512: 2048}
 """Features of a row with delay, by concurrency."""
-PROCESSES = max(2, (os.cpu_count() or 2) - 1)
-"""That share the work of some rows: one core is left to the job's own, and to the server."""
+PROCESSES = max(2, os.cpu_count() or 2)
+"""That share the work of some rows: one a core, which the server has to find room on."""
 WARM_UP = 16
 STAGES = "propose", "trial", "revise", "report", "null"
 
@@ -73,7 +73,7 @@ class Row:
     calls_alone: bool = False
     """Without a job around them."""
     processes: int = 1
-    """That share the job's work."""
+    """That share the job's work, its own among them."""
 
 
 def measure(source: str, port: int, row: Row) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _run(source: str, port: int, row: Row) -> dict[str, Any]:
             "features_per_second": done / seconds,
             "cpu_ms_per_feature": 1000 * cpu / done,
             "calls_per_feature": report.progress.spent.calls / done,
-            "peak_rss_mb": _peak_rss_mb() + (row.processes * _largest_child_mb() if row.processes > 1 else 0),
+            "peak_rss_mb": _peak_rss_mb() + (row.processes - 1) * _largest_child_mb(),
             "tokens": [] if row.journal == "none" else tokens(space.labels),
         }
 

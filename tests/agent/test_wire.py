@@ -21,9 +21,10 @@ class _Kept(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = b""
+        self.written, self.writes = b"", 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes += 1
         self.written += bytes(data)
 
 
@@ -33,8 +34,14 @@ def test_however_the_bytes_are_cut(messages: list[Any], cuts: list[int]) -> None
     kept, got = _Kept(), list[Any]()
     sender = Wire(got.append, lambda: None)
     sender.connection_made(kept)
-    for message in messages:
-        sender.send(message)
+
+    async def send() -> None:
+        for message in messages:
+            sender.send(message)
+        await asyncio.sleep(0)
+
+    asyncio.run(send())
+    assert kept.writes == min(len(messages), 1), "the other end is woken once"
     receiver, at, turn = Wire(got.append, lambda: None), 0, 0
     while at < len(kept.written):
         size = cuts[turn % len(cuts)]

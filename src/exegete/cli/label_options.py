@@ -101,7 +101,7 @@ Concurrency = Annotated[
 ]
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", help="Processes that share the work beside calls. Default 1."),
+    typer.Option("--processes", help="Processes that share the work, this one among them. Default 1."),
 ]
 Budget = Annotated[
     float | None,
