@@ -7,7 +7,7 @@ are cut into units, all of a feature's together, when they are asked for.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +20,10 @@ from exegete.datastore.records import Split, Unit
 from exegete.datastore.strip import PreparedContext, Strip
 from exegete.datastore.words import Vocabulary, join_units, unit_starts
 
-READ_AHEAD = 100_000
+REMEMBERED = 100_000
 """Contexts remembered: of some 1,000 features."""
+AT_ONCE = 50_000
+"""Contexts, about, that one query reads of those that are expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,12 @@ class ContextReader:
         """Read from an open evidence file; whoever opened it closes it."""
         self._con = con
         self._vocabulary = Vocabulary()
-        self._expected: Sequence[NDArray[np.int64]] = ()
+        self._expected: deque[NDArray[np.int64]] = deque()
         self._read: OrderedDict[int, tuple[_Batch, int]] = OrderedDict()
 
     def expect(self, ids: Sequence[NDArray[np.int64]]) -> None:
-        """Say which contexts are likely to be asked for next, in place of what was said before."""
-        self._expected = ids
+        """Say which contexts are likely to be asked for, after those of which it was said before."""
+        self._expected += ids
 
     def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
         """Contexts by id, laid end to end in the order asked for.
@@ -57,10 +59,11 @@ class ContextReader:
         """
         missing = {i for i in ids if i not in self._read}
         if missing:
-            expected = {i for ids in self._expected for i in ids.tolist()}
-            self._fetch([*missing, *(expected - missing - self._read.keys())])
+            while self._expected and len(missing) < AT_ONCE:
+                missing |= set(self._expected.popleft().tolist()) - self._read.keys()
+            self._fetch([*missing])
         found = [self._read[i] for i in ids]
-        while len(self._read) > READ_AHEAD:
+        while len(self._read) > REMEMBERED:
             self._read.popitem(last=False)
         parts = [batch.codes[batch.starts[row] : batch.starts[row + 1]] for batch, row in found]
         documents = [batch.documents[row] for batch, row in found]

@@ -205,7 +205,7 @@ def test_the_same_on_every_read(evidence: EvidenceFile) -> None:
 def test_forgetting(evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small caches change nothing but time."""
     monkeypatch.setattr("exegete.datastore.evidence_file._FEATURES_REMEMBERED", 2)
-    monkeypatch.setattr("exegete.datastore.evidence_contexts.READ_AHEAD", 5)
+    monkeypatch.setattr("exegete.datastore.evidence_contexts.REMEMBERED", 5)
     small = EvidenceFile(evidence.path)
     small.prefetch(small.features)
     for feature in [*evidence.features, *evidence.features]:

@@ -54,10 +54,13 @@ def literal(ids: list[int], unit: Unit) -> list[tuple[Any, ...]]:
     return [(i, f"d{i}", len(TOKENS[i]), starts[i].tolist(), join_units(TOKENS[i], starts[i])) for i in ids]
 
 
-@pytest.mark.parametrize("ahead", [100_000, 5, 1])
-def test_the_same_in_any_order(con: Counting, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+@pytest.mark.parametrize(("remembered", "at_once"), [(100_000, 50_000), (5, 50_000), (5, 3), (1, 1)])
+def test_the_same_in_any_order(
+    con: Counting, monkeypatch: pytest.MonkeyPatch, remembered: int, at_once: int
+) -> None:
     """Whatever was expected and forgotten before, contexts are what was stored, in the order asked for."""
-    monkeypatch.setattr("exegete.datastore.evidence_contexts.READ_AHEAD", ahead)
+    monkeypatch.setattr("exegete.datastore.evidence_contexts.REMEMBERED", remembered)
+    monkeypatch.setattr("exegete.datastore.evidence_contexts.AT_ONCE", at_once)
     reader = ContextReader(con)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -70,7 +73,8 @@ def test_the_same_in_any_order(con: Counting, monkeypatch: pytest.MonkeyPatch, a
 def test_what_is_expected_is_read_at_once(con: Counting) -> None:
     """Contexts that were expected are read with the first that is missing; one that was not, by itself."""
     reader = ContextReader(con)  # type: ignore[arg-type]
-    reader.expect([np.arange(1, 11), np.arange(11, 31)])
+    reader.expect([np.arange(1, 11), np.arange(11, 21)])
+    reader.expect([np.arange(21, 31)])
     for i in range(1, 31):
         reader.strip([i], "word")
         reader.strip([i], "token")
