@@ -35,6 +35,10 @@ class Schema(dict[str, Any]):
         """`strict` of it."""
         return strict(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it is the one that is known there, with the forms it has there."""
+        return _known, (self.text,)
+
 
 def known(schema: Mapping[str, Any]) -> Schema:
     """A schema with its forms; equal ones share them."""

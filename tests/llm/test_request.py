@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -63,3 +64,12 @@ def test_equal_schemas_are_one(request: Request) -> None:
     )
     assert again == request
     assert again.schema is request.schema
+
+
+@given(REQUESTS)
+def test_sent_to_another_process(request: Request) -> None:
+    """A request arrives equal, with its key; its schema arrives as the one that is known there."""
+    sent = pickle.loads(pickle.dumps(request.tagged({"stage": "trial"})))  # noqa: S301 (made right here)
+    assert (sent, sent.tags) == (request, {"stage": "trial"})
+    assert vars(sent)["key"] == request.key
+    assert sent.schema is request.schema
