@@ -19,7 +19,7 @@ from exegete.agent.tags import at_stage
 from exegete.agent.tally import tokens_so_far
 from exegete.agent.testing import Testing
 from exegete.datastore.evidence import AgentEvidence
-from exegete.datastore.records import FeatureId, Floats, Label, Plan, Score, Verdict
+from exegete.datastore.records import Evidence, Excerpt, FeatureId, Floats, Label, Plan, Score, Verdict
 from exegete.errors import NoReadableReply, SubjectError
 from exegete.explainers.explainer import Attempt, Explainer, Mistake
 from exegete.scorers.reading import Reading
@@ -85,12 +85,12 @@ class Nodes:
         """Look at what is known of the feature; dead and unscorable ones leave here."""
         feature = state["feature"]
         decision = strategy.after_recall(self.evidence.summary(feature))
-        shown = self.evidence.explain(feature, replace(SHOWN, window=self.plan.window, unit=self.plan.unit))
-        known: CaseState = {"shown": shown.activating, **_took(state, "recall", decision)}
+        known = _took(state, "recall", decision)
         if decision.action == "dead":
-            return {**known, "shown": (), "verdict": Verdict(feature, "dead", None, None, decision.why)}
+            known |= {"shown": (), "verdict": Verdict(feature, "dead", None, None, decision.why)}
         if decision.action == "unscorable":
-            known["verdict"] = Verdict(feature, "unscorable", None, None, decision.why)
+            verdict = Verdict(feature, "unscorable", None, None, decision.why)
+            known |= {"shown": self._shown(feature), "verdict": verdict}
         return known
 
     async def propose(self, state: CaseState) -> CaseState:
@@ -101,10 +101,11 @@ class Nodes:
         """
         at_stage("propose")
         evidence = self.evidence.explain(state["feature"], self.explainer.plan)
+        shown = self._shown(state["feature"], evidence)
         labels = await self.explainer.explain(evidence, self.candidates)
         if not labels:
             raise NoReadableReply(f"{self.explainer.name} proposed no label for feature {state['feature']}")
-        return {"pending": tuple(labels), "trials": (), "attempts": (), "best_by_round": ()}
+        return {"shown": shown, "pending": tuple(labels), "trials": (), "attempts": (), "best_by_round": ()}
 
     async def trial(self, state: CaseState) -> CaseState:
         """Score the pending labels on the refine split, find each one's worst mistakes there, and decide."""
@@ -177,6 +178,14 @@ class Nodes:
         if (label := state["verdict"].label) is not None:
             known["verdict"] = self.examiner.verdict_on(label, state["scores"], found.interventions)
         return known
+
+    def _shown(self, feature: FeatureId, read: Evidence | None = None) -> tuple[Excerpt, ...]:
+        """The strongest excerpts of the explain split, which may be among what was read for the explainer."""
+        plan = replace(SHOWN, window=self.plan.window, unit=self.plan.unit)
+        own = self.explainer.plan
+        if read is None or (own.window, own.unit) != (plan.window, plan.unit) or own.top < plan.top:
+            return self.evidence.explain(feature, plan).activating
+        return tuple(excerpt for excerpt in read.activating[: plan.top] if excerpt.stratum == "top")
 
 
 def _attempt(label: Label, score: Score, reading: Reading, maximum: float) -> Attempt:

@@ -11,6 +11,8 @@ import pytest
 
 from exegete import explainers
 from exegete.agent import strategy
+from exegete.datastore.evidence import AgentEvidence
+from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.records import Evidence, Label, Plan
 from exegete.datastore.splits import split_of
 from exegete.explainers.explainer import Attempt
@@ -64,6 +66,21 @@ def test_too_little_evidence_is_unscorable_and_says_how_much_there_is(run: Runne
     for split, needed in strategy.NEEDED.items():
         assert (f"{counted[split]} of {needed} in {split}" in found["why"]) == (counted[split] < needed)
     assert (found["status"], found["score"], run.llm.asked) == ("unscorable", None, [])
+
+
+@pytest.mark.parametrize("explainer", ["highlight", "lexical"])
+def test_people_see_the_strongest_excerpts(run: Runner, explainer: str) -> None:
+    """However the explainer reads the evidence, the windows kept are the strongest of the job's own plan."""
+    run(features=f"8,{SCARCE}", explainer=explainer)
+    file = EvidenceFile(next(run.workspace.evidence.glob("*.duckdb")))
+    for index in (8, SCARCE):
+        plan = Plan(top=10, per_decile=0, quiet=0)
+        expected = AgentEvidence(file).explain(file.feature(index), plan).activating
+        sql = f"SELECT * FROM examples WHERE feature_index = {index} ORDER BY rank"
+        kept = [(r["context_id"], r["start"], r["activations"]) for r in rows(run.workspace, sql)]
+        assert kept == [(e.context.id, e.context.start, e.activations.tolist()) for e in expected]
+        assert kept
+    file.close()
 
 
 def test_a_label_that_is_fine_already_is_reported(run: Runner) -> None:
