@@ -13,17 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.evidence_file import EvidenceFile, FeatureSummary
 from exegete.datastore.evidence_rows import NO_EXAMPLES, Examples
-from exegete.datastore.hashing import digest64, uniforms
+from exegete.datastore.hashing import UInts, digest64, scattered, uniforms
 from exegete.datastore.neighbours import Firing, in_turn
 from exegete.datastore.quiet_pool import QuietPool
 from exegete.datastore.records import Evidence, Excerpt, FeatureId, Floats, Plan, Split, Unit
-from exegete.datastore.strip import Cut, Ints, first_largest
+from exegete.datastore.strip import Cut, Ints, first_largest, smallest
 
 _CANDIDATES = 20
 """Nearest features that are looked at for one that fires in a split's pool."""
@@ -45,6 +46,32 @@ class _Windows:
         """The same one by one."""
         own = self.cut.parts(self.activations)
         return tuple(map(Excerpt, self.cut.contexts, own, self.strata, self.weights))
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciles:
+    """Tenths of some number of pairs, strongest first, of each of which a few are drawn."""
+
+    of: Ints
+    """(n,) the tenth of each pair, from 0."""
+    first: NDArray[np.bool_]
+    """(n,) of pairs in the order of their tenths, whether each is among the first few of its own."""
+    sizes: list[int]
+    drawn: list[int]
+    """How many each tenth has, and how many of them are drawn."""
+    strata: list[str]
+    """Of those that are drawn."""
+
+
+@lru_cache(1024)
+def _deciles(n: int, per_decile: int) -> _Deciles:
+    edges = np.arange(11) * n // 10
+    sizes = np.diff(edges)
+    first = np.arange(n) - edges[:-1].repeat(sizes) < per_decile
+    drawn = np.minimum(sizes, per_decile).tolist()
+    # Strongest first, so decile 10 is the first tenth.
+    strata = [f"decile {10 - tenth}" for tenth, count in enumerate(drawn) for _ in range(count)]
+    return _Deciles(np.arange(10).repeat(sizes), first, sizes.tolist(), drawn, strata)
 
 
 class _Reader:
@@ -69,18 +96,16 @@ class _Reader:
 
     def _activating(self, feature: FeatureId, split: Split, plan: Plan) -> _Windows:
         kept = self._file.rows(feature).examples.get(split, NO_EXAMPLES)
-        order, offsets = self._draw(feature, kept.context_ids, "decile", "offset")
+        order, offsets = self._draw(feature, kept.scattered, "decile", "offset")
         chosen, strata, weights = self._chosen(feature, split, plan, kept, order)
-        strip = self._file.strip(kept.context_ids[chosen].tolist(), plan.unit)
+        strip, rows = self._file.contexts(kept.context_ids[chosen], plan.unit)
         lengths, positions, values = kept.firings(chosen)
         first = np.zeros(len(chosen), dtype=np.int64)
         if plan.window is not None:
             before = (offsets[chosen] * plan.window).astype(np.int64)
             first = positions[first_largest(values, lengths)] - before
-        activations = np.zeros(strip.edges[-1], dtype=np.float32)
-        activations[np.repeat(strip.edges[:-1], lengths) + positions] = values
-        cut = strip.cut(np.arange(len(chosen)), first, plan.window)
-        return _Windows(cut, strip.pooled(activations).take(cut.units), strata, weights)
+        cut = strip.cut(rows, first, plan.window)
+        return _Windows(cut, strip.pooled(cut, lengths, positions, values), strata, weights)
 
     def _chosen(
         self, feature: FeatureId, split: Split, plan: Plan, kept: Examples, order: NDArray[np.float64]
@@ -95,16 +120,12 @@ class _Reader:
         rest = kept.sampled[n_top:].nonzero()[0] + n_top
         # What is left of the population once the top is set aside, spread over what is left of the sample.
         population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
-        edges = np.arange(11) * len(rest) // 10
-        sizes = edges[1:] - edges[:-1]
-        by_lot = np.lexsort((order[rest], np.arange(10).repeat(sizes)))
-        place = np.arange(len(rest)) - edges[:-1].repeat(sizes)
-        drawn = np.sort(by_lot[place < plan.per_decile])
-        for decile, size in enumerate(sizes.tolist()):
-            n = min(size, plan.per_decile)
-            strata += [f"decile {10 - decile}"] * n  # strongest first, so decile 10 is the first tenth
+        deciles = _deciles(len(rest), plan.per_decile)
+        by_lot = np.lexsort((order[rest], deciles.of))
+        drawn = np.sort(by_lot[deciles.first])
+        for size, n in zip(deciles.sizes, deciles.drawn, strict=True):
             weights += [population * size / len(rest) / n * self._scale] * n if n else []
-        return np.concatenate([top, rest[drawn]]), strata, weights
+        return np.concatenate([top, rest[drawn]]), strata + deciles.strata, weights
 
     def _quiet(
         self, feature: FeatureId, split: Split, plan: Plan, activating: _Windows
@@ -113,8 +134,8 @@ class _Reader:
         silent = np.ones(len(quiet_pool.ids), dtype=bool)
         silent[quiet_pool.rows_of(self._file.rows(feature).loud)] = False
         candidates = np.flatnonzero(silent)
-        (order,) = self._draw(feature, quiet_pool.ids[candidates], "quiet")
-        rows = candidates[np.argsort(order, kind="stable")][: plan.quiet]
+        (order,) = self._draw(feature, quiet_pool.scattered[candidates], "quiet")
+        rows = candidates[smallest(order, plan.quiet)]
         if plan.window is None and not plan.hard and len(rows) == len(candidates):
             whole = self._whole_pool(split, plan.unit)
             return tuple(whole[row] for row in candidates.tolist())
@@ -148,8 +169,9 @@ class _Reader:
         first = np.zeros(len(rows), dtype=np.int64)
         if window is not None:
             n = len(anywhere)
-            share, offsets = self._draw(feature, quiet_pool.ids[rows], "quiet place", "quiet offset")
-            first[:n] = share[:n] * quiet_pool.strip.lengths[anywhere]
+            ids = quiet_pool.scattered[rows]
+            share, offsets = self._draw(feature, ids, "quiet place", "quiet offset")
+            first[:n] = share[:n] * quiet_pool.strip.lengths(anywhere)
             first[n:] = quiet_pool.occurrence(hard, around, share[n:])
             first -= (offsets * window).astype(np.int64)
         return quiet_pool.strip.cut(rows, first, window)
@@ -169,7 +191,7 @@ class _Reader:
         ids = np.asarray([i for i, _ in chosen], dtype=np.int64)
         first = np.asarray([place for _, place in chosen], dtype=np.int64)
         if plan.window is not None:
-            (offsets,) = self._draw(feature, ids, "neighbour offset")
+            (offsets,) = self._draw(feature, scattered(ids), "neighbour offset")
             first -= (offsets * plan.window).astype(np.int64)
         cut = quiet_pool.strip.cut(quiet_pool.rows_of(ids), first, plan.window)
         return _Windows(cut, _silence(cut), ["neighbour"] * len(ids), [0.0] * len(ids)).excerpts
@@ -181,15 +203,15 @@ class _Reader:
         """
         if (split, unit) not in self._whole:
             strip = self._file.pool(split, unit).strip
-            n = len(strip.ids)
+            n = len(strip)
             weight = self._file.contexts_by_split[split] / max(1, n) * self._scale
             cut = strip.cut(np.arange(n), np.zeros(n, dtype=np.int64), None)
             windows = _Windows(cut, _silence(cut), ["quiet"] * n, [weight] * n)
             self._whole[(split, unit)] = windows.excerpts
         return self._whole[(split, unit)]
 
-    def _draw(self, feature: FeatureId, ids: Ints, *uses: str) -> NDArray[np.float64]:
-        """Numbers in [0, 1), one a context, for each of some uses: (n_uses, n_ids)."""
+    def _draw(self, feature: FeatureId, ids: UInts, *uses: str) -> NDArray[np.float64]:
+        """Numbers in [0, 1), one a context by its scattered id, for each of some uses: (n_uses, n_ids)."""
         keys = [digest64(use, feature.index, feature.polarity) for use in uses]
         return uniforms(self._file.seed, keys, ids)
 
@@ -216,4 +238,4 @@ class ReportEvidence(_Reader):
 
 def _silence(cut: Cut) -> Floats:
     """No activation in any unit."""
-    return np.zeros(len(cut.texts), dtype=np.float32)
+    return np.zeros(len(cut.codes), dtype=np.float32)

@@ -1,40 +1,26 @@
 """Contexts of an evidence file by id, read when they are first asked for.
 
 A query for ten contexts scans as much as one for ten thousand. So whoever knows which contexts will be
-wanted says so, and they are all read with the first that is; they wait as codes of their tokens' texts, and
-are cut into units, all of a feature's together, when they are asked for.
+wanted says so, and they are all read with the first that is, laid end to end, and cut into units together.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from exegete.datastore.records import Split, Unit
-from exegete.datastore.strip import PreparedContext, Strip
+from exegete.datastore.strip import Ints, PreparedContext, Strip, Tokens
 from exegete.datastore.words import Vocabulary, join_units, unit_starts
 
 REMEMBERED = 100_000
-"""Contexts remembered: of some 1,000 features."""
+"""Contexts remembered, of some 1,000 features; beyond that, the older half is forgotten."""
 AT_ONCE = 50_000
 """Contexts, about, that one query reads of those that are expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Contexts that were read together."""
-
-    documents: list[str]
-    codes: NDArray[np.int32]
-    """(n_tokens,) of tokens, context after context."""
-    starts: list[int]
-    """(n_contexts + 1) where each context's codes begin."""
 
 
 class ContextReader:
@@ -44,32 +30,38 @@ class ContextReader:
         """Read from an open evidence file; whoever opened it closes it."""
         self._con = con
         self._vocabulary = Vocabulary()
-        self._expected: deque[NDArray[np.int64]] = deque()
-        self._read: OrderedDict[int, tuple[_Batch, int]] = OrderedDict()
+        self._expected: deque[Ints] = deque()
+        self._strips: dict[Unit, Strip] = {}
+        """The same contexts in each."""
+        self._row: dict[int, int] = {}
+        """Of each context that is remembered."""
 
-    def expect(self, ids: Sequence[NDArray[np.int64]]) -> None:
+    def expect(self, ids: Sequence[Ints]) -> None:
         """Say which contexts are likely to be asked for, after those of which it was said before."""
         self._expected += ids
 
-    def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
-        """Contexts by id, laid end to end in the order asked for.
+    def rows(self, ids: Ints, unit: Unit) -> tuple[Strip, Ints]:
+        """A strip that has some contexts, and their rows in it, in the order asked for.
+
+        The strip is good until contexts are asked for again.
 
         Raises:
             duckdb.Error: the file can't be read.
         """
-        missing = {i for i in ids if i not in self._read}
+        if unit not in self._strips:
+            others = self._strips.values()
+            fresh = Strip(self._vocabulary, unit)
+            self._strips[unit] = next((other.recut(unit) for other in others), fresh)
+        strip, wanted = self._strips[unit], ids.tolist()
+        missing = {i for i in wanted if i not in self._row}
         if missing:
+            if len(strip) > REMEMBERED:
+                self._forget(len(strip) // 2)
+                missing = set(wanted) - self._row.keys()
             while self._expected and len(missing) < AT_ONCE:
-                missing |= set(self._expected.popleft().tolist()) - self._read.keys()
-            self._fetch([*missing])
-        found = [self._read[i] for i in ids]
-        while len(self._read) > REMEMBERED:
-            self._read.popitem(last=False)
-        parts = [batch.codes[batch.starts[row] : batch.starts[row + 1]] for batch, row in found]
-        documents = [batch.documents[row] for batch, row in found]
-        return self._strip(
-            ids, documents, np.asarray([len(part) for part in parts], dtype=np.int64), parts, unit
-        )
+                missing |= set(self._expected.popleft().tolist()) - self._row.keys()
+            self._fetch(list(missing))
+        return self._strips[unit], np.asarray([self._row[i] for i in wanted], dtype=np.int64)
 
     def pool(self, split: Split, unit: Unit) -> Strip:
         """The quiet pool of one split, in the order of ids.
@@ -81,23 +73,15 @@ class ContextReader:
             "SELECT context_id, document, tokens FROM contexts WHERE quiet AND split = ? ORDER BY context_id",
             params=[split],
         ).to_arrow_table()
-        tokens = table.column("tokens").combine_chunks()
-        ids, documents = table.column("context_id").to_pylist(), table.column("document").to_pylist()
-        lengths = np.diff(tokens.offsets.to_numpy()).astype(np.int64)
-        return self._strip(ids, documents, lengths, [self._encoded(tokens)], unit)
+        strip = Strip(self._vocabulary, unit)
+        for part in table.combine_chunks().to_batches():
+            strip.add(*self._laid(part))
+        return strip
 
-    def _strip(
-        self,
-        ids: Sequence[int],
-        documents: Sequence[str],
-        lengths: NDArray[np.int64],
-        parts: Sequence[NDArray[np.int32]],
-        unit: Unit,
-    ) -> Strip:
-        codes = np.concatenate([np.zeros(0, dtype=np.int32), *parts])
-        every = np.ones(len(codes), dtype=bool)
-        begins = self._vocabulary.begins(codes, lengths) if unit == "word" else every
-        return Strip(ids, documents, lengths, self._vocabulary.texts, codes, begins)
+    def _forget(self, n: int) -> None:
+        """Forget the contexts that were read first."""
+        self._strips = {unit: strip.recut(unit, n) for unit, strip in self._strips.items()}
+        self._row = {i: row - n for i, row in self._row.items() if row >= n}
 
     def _fetch(self, ids: list[int]) -> None:
         """Read contexts in one query."""
@@ -107,18 +91,19 @@ class ContextReader:
             params=[ids],
         ).to_arrow_table()
         for part in table.to_batches():
-            tokens = part.column("tokens")
-            batch = _Batch(
-                part.column("document").to_pylist(), self._encoded(tokens), tokens.offsets.to_pylist()
-            )
-            for row, context_id in enumerate(part.column("context_id").to_pylist()):
-                self._read[context_id] = (batch, row)
+            laid = self._laid(part)
+            self._row.update(zip(laid[0], range(len(self._row), len(self._row) + len(laid[0])), strict=True))
+            for strip in self._strips.values():
+                strip.add(*laid)
 
-    def _encoded(self, tokens: pa.ListArray) -> NDArray[np.int32]:
-        """Codes of the texts of many tokens."""
+    def _laid(self, part: pa.RecordBatch) -> tuple[list[int], list[str], Ints, Tokens]:
+        """Ids, documents and lengths of contexts, and all their tokens."""
+        tokens = part.column("tokens")
+        lengths = np.diff(tokens.offsets.to_numpy()).astype(np.int64)
         encoded = tokens.values.dictionary_encode()
         codes = self._vocabulary.encode(encoded.dictionary.to_pylist())
-        return np.asarray(codes[encoded.indices.to_numpy()])
+        ids, documents = part.column("context_id").to_pylist(), part.column("document").to_pylist()
+        return ids, documents, lengths, np.asarray(codes[encoded.indices.to_numpy()])
 
 
 def prepare(context_id: int, document: str, tokens: Sequence[str], unit: Unit) -> PreparedContext:

@@ -25,7 +25,7 @@ from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.neighbours import Firing, Neighbours
 from exegete.datastore.quiet_pool import QuietPool
 from exegete.datastore.records import SPLITS, FeatureId, Polarity, Split, Unit
-from exegete.datastore.strip import PreparedContext, Strip
+from exegete.datastore.strip import Ints, PreparedContext, Strip
 from exegete.errors import SubjectError, WorkspaceDamaged
 
 _FEATURES_REMEMBERED = 2048
@@ -162,14 +162,14 @@ class EvidenceFile:
                 self._pools[(split, unit)] = QuietPool(self._contexts.pool(split, unit))
         return self._pools[(split, unit)]
 
-    def strip(self, ids: Sequence[int], unit: Unit) -> Strip:
-        """Contexts by id, laid end to end in the order asked for; the recently read ones are remembered.
+    def contexts(self, ids: Ints, unit: Unit) -> tuple[Strip, Ints]:
+        """A strip that has some contexts, and their rows in it; good until contexts are asked for again.
 
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
         with self._intact():
-            return self._contexts.strip(ids, unit)
+            return self._contexts.rows(ids, unit)
 
     def prepared(self, ids: Sequence[int], unit: Unit) -> tuple[PreparedContext, ...]:
         """Contexts by id, in the order asked for, each by itself and cut into units.
@@ -177,7 +177,8 @@ class EvidenceFile:
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
-        return self.strip(ids, unit).prepared()
+        strip, rows = self.contexts(np.asarray(ids, dtype=np.int64), unit)
+        return strip.prepared(rows)
 
     def token_ids(self, ids: Sequence[int]) -> list[NDArray[np.int32]]:
         """The subject's token ids of contexts, in the order asked for: (n_tokens,) each, as harvested.

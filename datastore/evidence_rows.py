@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exegete.datastore.hashing import UInts, scattered
 from exegete.datastore.records import Floats, Polarity, Split
 from exegete.datastore.strip import Ints, ranges
 
@@ -40,6 +41,8 @@ class Examples:
 
     context_ids: NDArray[np.int64]
     """(n,)"""
+    scattered: UInts
+    """(n,) the same, as random numbers are drawn from them."""
     sampled: NDArray[np.bool_]
     """(n,)"""
     starts: NDArray[np.int64]
@@ -64,9 +67,9 @@ class Examples:
 
     def part(self, a: int, b: int) -> Examples:
         """Pairs `a` to `b` - 1; positions and values are those of all."""
-        return Examples(
-            self.context_ids[a:b], self.sampled[a:b], self.starts[a : b + 1], self.positions, self.values
-        )
+        own, starts = slice(a, b), self.starts[a : b + 1]
+        ids, scattered, sampled = self.context_ids[own], self.scattered[own], self.sampled[own]
+        return Examples(ids, scattered, sampled, starts, self.positions, self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Rows:
 _NO_IDS = np.zeros(0, dtype=np.int64)
 NO_EXAMPLES = Examples(
     _NO_IDS,
+    scattered(_NO_IDS),
     np.zeros(0, dtype=bool),
     np.zeros(1, dtype=np.int64),
     np.zeros(0, dtype=np.uint16),
@@ -152,8 +156,10 @@ def _sorted(table: pa.Table, *names: str) -> pa.Table:
 def _columns(table: pa.Table) -> Examples:
     positions = table.column("positions").combine_chunks()
     activations = table.column("activations").combine_chunks()
+    ids = _numbers(table, "context_id")
     return Examples(
-        _numbers(table, "context_id"),
+        ids,
+        scattered(ids),
         _numbers(table, "sampled"),
         positions.offsets.to_numpy().astype(np.int64),
         positions.values.to_numpy(),

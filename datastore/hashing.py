@@ -77,11 +77,16 @@ def uniform(seed: int, *keys: NDArray[np.integer] | int) -> NDArray[np.float64]:
     return _fractions(state)
 
 
-def uniforms(seed: int, keys: Sequence[int], ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`uniform(seed, key, ids)` of several keys at once: (n_keys, n_ids)."""
+def scattered(ids: NDArray[np.int64]) -> UInts:
+    """Ids as `uniforms` takes them: what does not depend on the seed, worked out once."""
+    return mix(ids.view(np.uint64))
+
+
+def uniforms(seed: int, keys: Sequence[int], ids: UInts) -> NDArray[np.float64]:
+    """`uniform(seed, key, ids)` of several keys at once, of ids that are `scattered`: (n_keys, n_ids)."""
     single = _mixed(seed & _MASK)
     states = np.asarray([[_mixed(single ^ _mixed(key & _MASK))] for key in keys], dtype=np.uint64)
-    return _fractions(mix(states ^ mix(ids.view(np.uint64))))
+    return _fractions(mix(states ^ ids))
 
 
 def _fractions(state: UInts) -> NDArray[np.float64]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exegete.datastore.growing import Growing
+from exegete.datastore.hashing import scattered
 from exegete.datastore.records import Floats
-from exegete.datastore.strip import Cut, PreparedContext, Strip, first_largest, ranges
+from exegete.datastore.strip import Cut, PreparedContext, Strip, first_largest, ranges, smallest
 from exegete.datastore.words import compared
 
 
@@ -33,12 +36,12 @@ class _Index:
     """(n_units,) the place of each of the strip's units; -1 for marks."""
     columns: NDArray[np.int64]
     """(n_entries,) places of units."""
-    rows: NDArray[np.int64]
-    """(n_entries,) rows of the contexts they stand in."""
     ends: NDArray[np.int64]
     """(n_contexts + 1,) where each context's entries begin."""
     rarity: NDArray[np.float64]
     """(n_keys,) log(contexts / contexts that hold it)."""
+    holds: Any
+    """(n_contexts, n_keys) scipy.sparse, 1 where a context holds a unit."""
 
 
 class QuietPool:
@@ -49,13 +52,15 @@ class QuietPool:
         self.strip = strip
         self.ids: NDArray[np.int64] = np.asarray(strip.ids, dtype=np.int64)
         """(n,) context ids, rising."""
-        self._place_of_code: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        """Of texts of the vocabulary that have been met."""
+        self.scattered = scattered(self.ids)
+        """(n,) the same, as random numbers are drawn from them."""
+        self._places = Growing(np.zeros(0, dtype=np.int64))
+        """Among the keys, of texts of the vocabulary that have been met; -1 where it has none."""
 
     @cached_property
     def contexts(self) -> tuple[PreparedContext, ...]:
         """Each by itself."""
-        return self.strip.prepared()
+        return self.strip.prepared(np.arange(len(self.strip)))
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of those of some contexts that are in the pool."""
@@ -70,22 +75,27 @@ class QuietPool:
 
     @cached_property
     def _index(self) -> _Index:
-        contexts = self.contexts
-        units = [key for context in contexts for key in context.keys]
-        keys = sorted(key for key in set(units) if any(map(str.isalnum, key)))
+        from scipy.sparse import csr_array
+
+        n = len(self.strip)
+        _, n_units = self.strip.units_of(np.arange(n))
+        codes, of_unit = np.unique(self.strip.codes, return_inverse=True)
+        met = list(map(compared, self.strip.vocabulary.texts[codes].tolist()))
+        keys = sorted({key for key in met if any(map(str.isalnum, key))})
         place = {key: i for i, key in enumerate(keys)}
-        of_unit = np.asarray([place.get(key, -1) for key in units], dtype=np.int64)
-        row = np.repeat(np.arange(len(contexts)), [len(context.units) for context in contexts])
+        of_unit = np.asarray([place.get(key, -1) for key in met], dtype=np.int64)[of_unit]
+        row = np.arange(n).repeat(n_units)
         entries = np.unique((row * len(keys) + of_unit)[of_unit >= 0])
         rows, columns = np.divmod(entries, max(1, len(keys)))
-        ends = np.searchsorted(rows, np.arange(len(contexts) + 1))
-        rarity = np.log(len(contexts) / np.bincount(columns, minlength=len(keys)))
-        return _Index(tuple(keys), place, of_unit, columns, rows, ends, rarity)
+        ends = np.searchsorted(rows, np.arange(n + 1))
+        rarity = np.log(n / np.bincount(columns, minlength=len(keys)))
+        holds = csr_array((np.ones(len(columns)), columns, ends), shape=(n, len(keys)))
+        return _Index(tuple(keys), place, of_unit, columns, ends, rarity, holds)
 
     @cached_property
     def _wordiness(self) -> NDArray[np.float64]:
         """(n,) square root of the units in each context, 1 at least."""
-        _, n_units = self.strip.units_of(np.arange(len(self.ids)))
+        _, n_units = self.strip.units_of(np.arange(len(self.strip)))
         return np.sqrt(np.maximum(1, n_units).astype(np.float64))
 
     def query(self, cut: Cut, activations: Floats) -> NDArray[np.float64]:
@@ -95,7 +105,7 @@ class QuietPool:
         the peak counts a tenth, so that contexts alike in topic come after those alike in the firing word.
 
         Args:
-            cut: windows, of contexts of the same file.
+            cut: windows of contexts of the same file, cut as the pool is.
             activations: (n_units,) of all their units.
 
         Returns:
@@ -105,21 +115,18 @@ class QuietPool:
         peaks = np.maximum.reduceat(activations, cut.edges[:-1]) if len(lengths) else activations
         shares = activations.astype(np.float64) / np.repeat(np.where(peaks > 0, peaks, 1), lengths)
         weights = np.maximum(shares, 0.1) / max(1, len(lengths))
-        places = self._places_of(cut.strip.vocabulary).take(cut.codes)
-        place = self._index.place
-        places[cut.several] = [place.get(compared(cut.texts[i]), -1) for i in cut.several.tolist()]
+        places = self._places_of(self.strip.vocabulary.texts).take(cut.codes)
         known = places >= 0
         sums = np.bincount(places[known], weights[known], len(self.keys))
         return sums.astype(np.float64, copy=False)  # of no weights it makes whole numbers
 
     def _places_of(self, texts: NDArray[np.object_]) -> NDArray[np.int64]:
         """The place among the keys of every text of the vocabulary; -1 where it has none."""
-        new = texts[len(self._place_of_code) :].tolist()
+        new = texts[len(self._places.values) :].tolist()
         if new:
             place = self._index.place
-            own = np.asarray([place.get(compared(text), -1) for text in new], dtype=np.int64)
-            self._place_of_code = np.append(self._place_of_code, own)
-        return self._place_of_code
+            self._places.add(np.asarray([place.get(compared(text), -1) for text in new], dtype=np.int64))
+        return self._places.values
 
     def similar(
         self, query: NDArray[np.float64], silent: NDArray[np.bool_], n: int
@@ -140,16 +147,15 @@ class QuietPool:
             each (of equals the first by name).
         """
         index = self._index
-        gains = (query * index.rarity).take(index.columns)
-        some = gains.nonzero()[0]
-        total = np.bincount(index.rows.take(some), gains.take(some), len(silent)) / self._wordiness
+        gains = query * index.rarity
+        total = index.holds @ gains / self._wordiness
         found = np.flatnonzero((total > 0) & silent)
-        rows = found[np.argsort(-total[found], kind="stable")][:n]
+        rows = found[smallest(-total[found], n)]
         if not len(rows):
             return rows, rows
         lengths = index.ends[rows + 1] - index.ends[rows]
-        own = ranges(index.ends[rows], lengths)
-        return rows, index.columns[own[first_largest(gains[own], lengths)]]
+        columns = index.columns[ranges(index.ends[rows], lengths)]
+        return rows, columns[first_largest(gains[columns], lengths)]
 
     def occurrence(
         self, rows: NDArray[np.int64], places: NDArray[np.int64], share: NDArray[np.float64]

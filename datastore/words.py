@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from exegete.datastore.growing import Growing
 from exegete.datastore.records import Floats, Unit
 
 # Scripts written without spaces: joining their characters would make whole sentences one "word".
@@ -100,28 +101,32 @@ _EMPTY = -1
 
 
 class Vocabulary:
-    """Texts of tokens, each once: many contexts at a time are cut into words as numbers.
+    """Texts of tokens and words, each once: many contexts at a time are cut into words as numbers.
 
-    A code is a text's place in the order of arrival. There are as many texts as the subject's tokenizer has
-    tokens, at most.
+    A code is a text's place in the order of arrival.
     """
 
     def __init__(self) -> None:
         """With no texts."""
-        self.texts: NDArray[np.object_] = np.zeros(0, dtype=object)
+        self._texts = Growing(np.zeros(0, dtype=object))
         self._code: dict[str, int] = {}
-        self._first: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._first = Growing(np.zeros(0, dtype=np.int64))
         """The side of each text's first character."""
-        self._last: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._last = Growing(np.zeros(0, dtype=np.int64))
+
+    @property
+    def texts(self) -> NDArray[np.object_]:
+        """All texts, by code."""
+        return self._texts.values
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Codes of texts, new ones among them: (n,)."""
         new = list(dict.fromkeys(text for text in texts if text not in self._code))
         if new:
             self._code.update(zip(new, range(len(self._code), len(self._code) + len(new)), strict=True))
-            self.texts = np.append(self.texts, np.asarray(new, dtype=object))
-            self._first = np.append(self._first, [_side(text[0]) if text else _EMPTY for text in new])
-            self._last = np.append(self._last, [_side(text[-1]) if text else _EMPTY for text in new])
+            self._texts.add(np.asarray(new, dtype=object))
+            self._first.add(np.asarray([_side(text[0]) if text else _EMPTY for text in new]))
+            self._last.add(np.asarray([_side(text[-1]) if text else _EMPTY for text in new]))
         return np.fromiter(map(self._code.__getitem__, texts), dtype=np.int32, count=len(texts))
 
     def begins(self, codes: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -134,7 +139,7 @@ class Vocabulary:
         Returns:
             (n_tokens,) whether the token begins a word.
         """
-        first, last = self._first.take(codes), self._last.take(codes)
+        first, last = self._first.values.take(codes), self._last.values.take(codes)
         begins = np.zeros(len(codes) + 1, dtype=bool)
         begins[np.cumsum(lengths) - lengths] = True
         begins = begins[:-1]

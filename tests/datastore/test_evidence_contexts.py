@@ -44,7 +44,8 @@ def con(tmp_path: Path) -> Iterator[Counting]:
 
 def plain(reader: ContextReader, ids: list[int], unit: Unit) -> list[tuple[Any, ...]]:
     """Contexts as values that can be compared."""
-    contexts = reader.strip(ids, unit).prepared()
+    strip, rows = reader.rows(np.asarray(ids, dtype=np.int64), unit)
+    contexts = strip.prepared(rows)
     return [(c.id, c.document, c.n_tokens, c.starts.tolist(), c.units) for c in contexts]
 
 
@@ -76,8 +77,8 @@ def test_what_is_expected_is_read_at_once(con: Counting) -> None:
     reader.expect([np.arange(1, 11), np.arange(11, 21)])
     reader.expect([np.arange(21, 31)])
     for i in range(1, 31):
-        reader.strip([i], "word")
-        reader.strip([i], "token")
+        reader.rows(np.asarray([i]), "word")
+        reader.rows(np.asarray([i]), "token")
     assert con.queries == 1
-    reader.strip([35], "word")
+    reader.rows(np.asarray([35]), "word")
     assert con.queries == 2

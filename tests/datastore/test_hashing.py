@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exegete.datastore.hashing import digest64, mix, uniform, uniforms
+from exegete.datastore.hashing import digest64, mix, scattered, uniform, uniforms
 
 MASK = (1 << 64) - 1
 
@@ -56,7 +56,7 @@ def test_mix_is_splitmix64(values: list[int]) -> None:
 def test_several_keys_at_once(seed: int, keys: list[int], ids: list[int]) -> None:
     """A row a key, of the numbers that the key has by itself."""
     own = np.asarray(ids, dtype=np.int64)
-    found = uniforms(seed, keys, own)
+    found = uniforms(seed, keys, scattered(own))
     assert found.shape == (len(keys), len(ids))
     assert found.tolist() == [uniform(seed, key, own).tolist() for key in keys]
 

@@ -24,9 +24,9 @@ def strip_of(vocabulary: Vocabulary, texts: list[list[str]], unit: Unit) -> Stri
     """Contexts, cut into units."""
     codes = vocabulary.encode([token for tokens in texts for token in tokens])
     lengths = np.asarray([len(tokens) for tokens in texts], dtype=np.int64)
-    names, every = [f"d{i}" for i in range(len(texts))], np.ones(len(codes), dtype=bool)
-    begins = vocabulary.begins(codes, lengths) if unit == "word" else every
-    return Strip(range(len(texts)), names, lengths, vocabulary.texts, codes, begins)
+    strip = Strip(vocabulary, unit)
+    strip.add(range(len(texts)), [f"d{i}" for i in range(len(texts))], lengths, codes)
+    return strip
 
 
 def pool_of(texts: list[list[str]], unit: Unit = "token") -> QuietPool:
