@@ -100,7 +100,7 @@ class ContextReader:
         """Ids, documents and lengths of contexts, and all their tokens."""
         tokens = part.column("tokens")
         lengths = np.diff(tokens.offsets.to_numpy()).astype(np.int64)
-        encoded = tokens.values.dictionary_encode()
+        encoded = tokens.flatten().dictionary_encode()
         codes = self._vocabulary.encode(encoded.dictionary.to_pylist())
         ids, documents = part.column("context_id").to_pylist(), part.column("document").to_pylist()
         return ids, documents, lengths, np.asarray(codes[encoded.indices.to_numpy()])

@@ -70,6 +70,9 @@ class _InWord(dict[int, str]):
 
 _in_block, _in_word = _InBlock(), _InWord()
 
+_PLAIN = bytes([*b"\n\t", *range(0x20, 0x7F)])
+"""Bytes of characters that stay in a block as they are, and of no others."""
+
 WORDS_REMEMBERED = 65_536
 """A feature's prompts show some ten thousand words, few of them new."""
 
@@ -144,10 +147,13 @@ def fenced(text: str, title: str) -> Fenced:
     Returns:
         The block between `[begin TITLE CODE]` and `[end TITLE CODE]`; the same text, the same bytes.
     """
+    body, raw = text, text.encode("utf-8", "surrogatepass")
     # Most blocks have nothing to replace: saying so takes a fraction of the time of replacing nothing.
-    body = text if text.replace("\n", "").isprintable() else text.translate(_in_block)
+    if not raw.translate(None, _PLAIN).decode("utf-8", "surrogatepass").isprintable():
+        body = text.translate(_in_block)
+        raw = body.encode()
     code, turn = "", 0
     while not code or code in body:
-        code = hashlib.sha256(f"{turn}\n{title}\n{body}".encode()).hexdigest()[:12]
+        code = hashlib.sha256(f"{turn}\n{title}\n".encode() + raw).hexdigest()[:12]
         turn += 1
     return Fenced(f"[begin {title} {code}]\n{body}\n[end {title} {code}]")
