@@ -56,9 +56,8 @@ class _Deciles:
     """(n,) the tenth of each pair, from 0."""
     first: NDArray[np.bool_]
     """(n,) of pairs in the order of their tenths, whether each is among the first few of its own."""
-    sizes: list[int]
-    drawn: list[int]
-    """How many each tenth has, and how many of them are drawn."""
+    drawn: list[tuple[int, int]]
+    """How many a tenth has, and how many of them are drawn; of those that have any."""
     strata: list[str]
     """Of those that are drawn."""
 
@@ -68,10 +67,10 @@ def _deciles(n: int, per_decile: int) -> _Deciles:
     edges = np.arange(11) * n // 10
     sizes = np.diff(edges)
     first = np.arange(n) - edges[:-1].repeat(sizes) < per_decile
-    drawn = np.minimum(sizes, per_decile).tolist()
+    drawn = [(size, min(size, per_decile)) for size in sizes.tolist()]
     # Strongest first, so decile 10 is the first tenth.
-    strata = [f"decile {10 - tenth}" for tenth, count in enumerate(drawn) for _ in range(count)]
-    return _Deciles(np.arange(10).repeat(sizes), first, sizes.tolist(), drawn, strata)
+    strata = [f"decile {10 - tenth}" for tenth, (_, count) in enumerate(drawn) for _ in range(count)]
+    return _Deciles(np.arange(10).repeat(sizes), first, [both for both in drawn if both[1]], strata)
 
 
 class _Reader:
@@ -121,10 +120,9 @@ class _Reader:
         # What is left of the population once the top is set aside, spread over what is left of the sample.
         population = max(len(rest), self._file.summary(feature).fired_contexts[split] - n_top)
         deciles = _deciles(len(rest), plan.per_decile)
-        by_lot = np.lexsort((order[rest], deciles.of))
-        drawn = np.sort(by_lot[deciles.first])
-        for size, n in zip(deciles.sizes, deciles.drawn, strict=True):
-            weights += [population * size / len(rest) / n * self._scale] * n if n else []
+        drawn = np.sort(np.lexsort((order[rest], deciles.of))[deciles.first])
+        for size, n in deciles.drawn:
+            weights += [population * size / len(rest) / n * self._scale] * n
         return np.concatenate([top, rest[drawn]]), strata + deciles.strata, weights
 
     def _quiet(

@@ -52,16 +52,17 @@ class ContextReader:
             others = self._strips.values()
             fresh = Strip(self._vocabulary, unit)
             self._strips[unit] = next((other.recut(unit) for other in others), fresh)
-        strip, wanted = self._strips[unit], ids.tolist()
-        missing = {i for i in wanted if i not in self._row}
-        if missing:
-            if len(strip) > REMEMBERED:
-                self._forget(len(strip) // 2)
-                missing = set(wanted) - self._row.keys()
+        wanted = ids.tolist()
+        rows = list(map(self._row.get, wanted))
+        if None in rows:
+            if len(self._row) > REMEMBERED:
+                self._forget(len(self._row) // 2)
+            missing = set(wanted) - self._row.keys()
             while self._expected and len(missing) < AT_ONCE:
                 missing |= set(self._expected.popleft().tolist()) - self._row.keys()
             self._fetch(list(missing))
-        return self._strips[unit], np.asarray([self._row[i] for i in wanted], dtype=np.int64)
+            rows = list(map(self._row.get, wanted))
+        return self._strips[unit], np.asarray(rows, dtype=np.int64)
 
     def pool(self, split: Split, unit: Unit) -> Strip:
         """The quiet pool of one split, in the order of ids.

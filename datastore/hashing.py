@@ -24,12 +24,11 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 
 def digest64(*parts: str | bytes | int) -> int:
     """A 63-bit digest of some values (63 bits, so that it fits a signed BIGINT)."""
-    h = hashlib.blake2b(digest_size=8)
+    text = b""
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode()
-        h.update(len(raw).to_bytes(8, "little"))
-        h.update(raw)
-    return int.from_bytes(h.digest(), "little") >> 1
+        text += len(raw).to_bytes(8, "little") + raw
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
 def mix(values: UInts) -> UInts:

@@ -111,7 +111,7 @@ class QuietPool:
         Returns:
             (n_keys,) weights of the pool's units.
         """
-        lengths = np.diff(cut.edges)
+        lengths = cut.lengths
         peaks = np.maximum.reduceat(activations, cut.edges[:-1]) if len(lengths) else activations
         shares = activations.astype(np.float64) / np.repeat(np.where(peaks > 0, peaks, 1), lengths)
         weights = np.maximum(shares, 0.1) / max(1, len(lengths))
@@ -173,6 +173,7 @@ class QuietPool:
         first, n_units = self.strip.units_of(rows)
         units = ranges(first, n_units)
         hits = np.flatnonzero(self._index.of_unit[units] == places.repeat(n_units))
-        begun = np.searchsorted(hits, np.append(0, np.cumsum(n_units)))
-        found = hits[begun[:-1] + (share * np.diff(begun)).astype(np.int64)]
+        ends = n_units.cumsum()
+        begun, over = hits.searchsorted(ends - n_units), hits.searchsorted(ends)
+        found = hits[begun + (share * (over - begun)).astype(np.int64)]
         return self.strip.positions(units[found], rows)

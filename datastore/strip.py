@@ -49,6 +49,8 @@ class Cut:
     contexts: tuple[Context, ...]
     codes: NDArray[np.int32]
     """(n_units,) the units they are made of, window after window, as places in the vocabulary."""
+    lengths: Ints
+    """(n_windows,) how many units each has."""
     edges: Ints
     """(n_windows + 1,) where windows begin among `codes`."""
     origins: Ints
@@ -153,15 +155,16 @@ class Strip:
             low = np.minimum(np.maximum(first, 0), np.maximum(length - window, 0))
             a = before[origin + low + 1] - 1
             b = before[origin + np.minimum(low + window, length)]
-        begun, n_units = a.astype(np.int64), b - a
-        codes, edges = self._coded(ranges(begun, n_units)), _edges(n_units)
+        begun, n_units = a.astype(np.int64), b.astype(np.int64) - a
+        edges = _edges(n_units)
+        codes = self._coded((begun - edges[:-1]).repeat(n_units) + np.arange(edges[-1]))
         texts = tuple(self.vocabulary.texts.take(codes).tolist())
         spans = zip(
             rows.tolist(), self.positions(begun, rows).tolist(), pairwise(edges.tolist()), strict=True
         )
         ids, documents = self.ids, self.documents
         contexts = tuple([Context(ids[r], documents[r], at, texts[i:j]) for r, at, (i, j) in spans])
-        return Cut(contexts, codes, edges, origin, begun)
+        return Cut(contexts, codes, n_units, edges, origin, begun)
 
     def pooled(self, cut: Cut, lengths: Ints, positions: Ints, values: Floats) -> Floats:
         """The largest activation in each unit of some windows: (n_units,), 0 where nothing fires.
@@ -173,7 +176,7 @@ class Strip:
         """
         unit = self._before.values[cut.origins.repeat(lengths) + positions + 1] - 1
         place = unit - cut.begun.repeat(lengths)
-        inside = (place >= 0) & (place < np.diff(cut.edges).repeat(lengths))
+        inside = (place >= 0) & (place < cut.lengths.repeat(lengths))
         pooled = np.zeros(cut.edges[-1], dtype=np.float32)
         np.maximum.at(pooled, (place + cut.edges[:-1].repeat(lengths))[inside], values[inside])
         return pooled
