@@ -5,8 +5,8 @@ Every function returns plain lines that are fenced where they enter a prompt (se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import compress
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,15 +82,12 @@ def as_marked(excerpts: Sequence[Excerpt], maximum: float) -> str:
     Marked are words above 30% of the excerpt's own maximum; levels are relative to the feature's.
     """
     blocks: list[str] = []
-    marked, shown = _marked_and_levels([excerpt.activations for excerpt in excerpts], maximum)
-    end = 0
-    for number, excerpt in enumerate(excerpts, start=1):
+    marked = _marked([excerpt.activations for excerpt in excerpts], maximum)
+    for number, (excerpt, (places, shown)) in enumerate(zip(excerpts, marked, strict=True), start=1):
         tokens = excerpt.context.tokens
-        start, end = end, end + len(tokens)
-        text = marked_text(tokens, marked[start:end])
-        rows = compress(zip(tokens, shown[start:end], strict=True), marked[start:end])
-        listed = _listed([f"{shown_word(token)} {level}" for token, level in rows])
-        blocks.append(f"Excerpt {number}: {text}\nLevels: {listed}")
+        rows = zip(places, shown, strict=True)
+        listed = _listed([f"{shown_word(tokens[place])} {level}" for place, level in rows])
+        blocks.append(f"Excerpt {number}: {marked_text(tokens, places)}\nLevels: {listed}")
     return "\n\n".join(blocks)
 
 
@@ -175,14 +172,20 @@ def _experiment(experiment: Experiment, maximum: float) -> list[str]:
     ]
 
 
-def _marked_and_levels(activations: Sequence[Floats], maximum: float) -> tuple[list[bool], list[int]]:
-    """Whether each word is above the bar of its excerpt, and its level, for all excerpts end to end."""
+def _marked(activations: Sequence[Floats], maximum: float) -> Iterator[tuple[list[int], list[int]]]:
+    """Of each excerpt, the places of words above its bar, and their levels."""
     lengths = [len(words) for words in activations]
+    edges = np.cumsum([0, *lengths])
     ended = np.concatenate([*activations, np.zeros(1, dtype=np.float32)])  # so that each has a maximum
-    peaks = np.maximum.reduceat(ended, np.cumsum([0, *lengths])[:-1])
+    peaks = np.maximum.reduceat(ended, edges[:-1])
     bars = (MARKED * np.maximum(peaks.astype(np.float64), 0.0)).astype(np.float32)
     values = ended[:-1]
-    return (values > np.repeat(bars, lengths)).tolist(), levels(values, maximum).tolist()
+    marked = (values > np.repeat(bars, lengths)).nonzero()[0]
+    ends = marked.searchsorted(edges)
+    places = (marked - edges[:-1].repeat(np.diff(ends))).tolist()
+    shown = levels(values[marked], maximum).tolist()
+    for a, b in pairwise(ends.tolist()):
+        yield places[a:b], shown[a:b]
 
 
 def _passage(context: Context) -> str:

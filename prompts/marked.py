@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Iterable, Sequence
 
 from exegete.prompts.material import LINE_BREAK, Printed, breaks_line, shown_word
 
@@ -16,20 +15,18 @@ _NEAR_MARK = {
 }
 
 
-def marked_text(tokens: Sequence[str], marked: Sequence[bool]) -> str:
+def marked_text(tokens: Sequence[str], places: Iterable[int]) -> str:
     """Print a passage on one line, with its own spaces, some words between << and >>.
 
     Args:
         tokens: words or tokens with their leading whitespace.
-        marked: which of them to mark.
+        places: which of them to mark, counted from 0.
 
     Returns:
         The passage; angle brackets of its own that could be taken for marks are printed as ‹ and ›.
     """
-    if len(tokens) != len(marked):
-        raise ValueError(f"{len(tokens)} words have {len(marked)} marks: each needs to be marked or not")
     printed = _running.of(tokens)
-    for place in compress(range(len(tokens)), marked):
+    for place in places:
         printed[place] = _between_marks[tokens[place]]
     text = "".join(printed).strip()
     for bracket, printed_as in (("<", "‹"), (">", "›")):

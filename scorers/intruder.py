@@ -182,9 +182,7 @@ def rounds_of(evidence: Evidence, seed: int) -> list[Round]:
 
 def _shown(excerpt: Excerpt, marked: Marked) -> str:
     """An excerpt on one line, with its marks."""
-    places = set(marked.places.tolist())
-    tokens = excerpt.context.tokens
-    return marked_text(tokens, [place in places for place in range(len(tokens))])
+    return marked_text(excerpt.context.tokens, marked.places.tolist())
 
 
 def _unless_failed(done: Sequence[Answer[Choice] | BaseException]) -> list[Answer[Choice]]:
