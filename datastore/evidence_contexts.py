@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from exegete.datastore.arrow import numbers
 from exegete.datastore.records import Split, Unit
 from exegete.datastore.strip import Ints, PreparedContext, Strip, Tokens
 from exegete.datastore.words import Vocabulary, join_units, unit_starts
@@ -100,11 +101,11 @@ class ContextReader:
     def _laid(self, part: pa.RecordBatch) -> tuple[list[int], list[str], Ints, Tokens]:
         """Ids, documents and lengths of contexts, and all their tokens."""
         tokens = part.column("tokens")
-        lengths = np.diff(tokens.offsets.to_numpy()).astype(np.int64)
+        lengths = np.diff(numbers(tokens.offsets)).astype(np.int64)
         encoded = tokens.flatten().dictionary_encode()
         codes = self._vocabulary.encode(encoded.dictionary.to_pylist())
         ids, documents = part.column("context_id").to_pylist(), part.column("document").to_pylist()
-        return ids, documents, lengths, np.asarray(codes[encoded.indices.to_numpy()])
+        return ids, documents, lengths, np.asarray(codes[numbers(encoded.indices)])
 
 
 def prepare(context_id: int, document: str, tokens: Sequence[str], unit: Unit) -> PreparedContext:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exegete.datastore.arrow import numbers
 from exegete.datastore.hashing import UInts, scattered
 from exegete.datastore.records import Floats, Polarity, Split
 from exegete.datastore.strip import Ints, ranges
@@ -123,7 +124,8 @@ def read_rows(con: duckdb.DuckDBPyConnection, wanted: Set[Key]) -> Iterator[tupl
     if indices[-1] - indices[0] + 1 == len(indices):
         where, params = f"feature_index BETWEEN {indices[0]} AND {indices[-1]}", []
     table = con.sql(
-        "SELECT feature_index, polarity, split, rank, context_id, sampled, positions, activations "
+        "SELECT feature_index, polarity, split, rank, context_id, sampled::UTINYINT AS sampled, positions, "
+        "activations "
         f"FROM examples WHERE {where}",
         params=params,
     ).to_arrow_table()
@@ -160,10 +162,10 @@ def _columns(table: pa.Table) -> Examples:
     return Examples(
         ids,
         scattered(ids),
-        _numbers(table, "sampled"),
-        positions.offsets.to_numpy().astype(np.int64),
-        positions.values.to_numpy(),
-        activations.values.to_numpy(),
+        _numbers(table, "sampled").view(np.bool_),
+        numbers(positions.offsets).astype(np.int64),
+        numbers(positions.values),
+        numbers(activations.values),
     )
 
 
@@ -185,11 +187,11 @@ def _codes(table: pa.Table, name: str) -> tuple[NDArray[Any], list[str] | None]:
     """A column of whole numbers; or of few different words, as numbers of those in a list."""
     column = table.column(name).combine_chunks()
     if not pa.types.is_string(column.type):
-        return column.to_numpy(), None
+        return numbers(column), None
     encoded = column.dictionary_encode()
-    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    return numbers(encoded.indices), encoded.dictionary.to_pylist()
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
-    """A column of numbers or truth values."""
-    return np.asarray(table.column(name).combine_chunks().to_numpy(zero_copy_only=False))
+    """A column of numbers."""
+    return numbers(table.column(name).combine_chunks())

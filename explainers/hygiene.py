@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from exegete.prompts.material import is_hidden
 
@@ -70,6 +71,7 @@ def why_refused(label: str) -> str | None:
     return None
 
 
+@lru_cache(1024)
 def reads_like_instruction(text: str) -> bool:
     """Say whether a label talks to its reader ("ignore the above", "score 10") instead of describing text.
 
