@@ -1,4 +1,4 @@
-"""Arrays that are added to at their ends, and forgotten from their beginnings."""
+"""Arrays that are added to at their ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Growing(Generic[Scalar]):
 
     @property
     def values(self) -> NDArray[Scalar]:
-        """All there are; a view, into which may be written until something is added or forgotten."""
+        """All there are; a view, into which may be written until something is added."""
         return self._room[: self._n]
 
     def add(self, values: NDArray[Scalar]) -> None:
