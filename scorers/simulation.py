@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import zip_longest
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exegete.datastore.records import Evidence, Label, Score, Split
 from exegete.scorers.intervals import correlation_draws
@@ -112,8 +115,8 @@ class SimulationScorer:
         paired = pair(reading.levels, [excerpt.activations for excerpt in reading.excerpts])
         if paired.why_undefined is not None:
             return self._undefined(reading, paired.why_undefined)
-        rows = paired.standardised.moments
-        value = float(correlation(rows.sum(0)))
+        found = _correlations(reading, paired.standardised.moments)
+        value = found.pop("r")
         draws = correlation_draws(paired, reading.strata, self.seed, self.n_boot)
         interval = percentile_interval(draws, self.level)
         chance = compare(value, dealt_correlations(paired, self.seed, self.n_perm))
@@ -128,7 +131,7 @@ class SimulationScorer:
             "if_missing_wrong": bounds.wrong,
             "if_missing_right": bounds.right,
             "missing_mass": reading.missing_mass,
-            **_parts(reading, rows),
+            **{name: optional(r) for name, r in found.items()},
             **sense_details(reading),
         }
         return Score(
@@ -161,29 +164,61 @@ class SimulationScorer:
         )
 
 
-_DECILE = {f"decile {number}": number for number in range(1, 11)}
+_DECILES = tuple(f"decile {number}" for number in range(10, 0, -1))
 
 
-def _parts(reading: Reading, rows: Array) -> dict[str, float | None]:
-    """Correlations over the corpus and over part of the excerpts, from the same sums.
+def _correlations(reading: Reading, rows: Array) -> dict[str, float]:
+    """Correlations over all excerpts, over the corpus, and over part of the excerpts, from the same sums.
 
     Args:
         reading: what was read.
         rows: (n_excerpts, 6) moments of its excerpts.
+
+    Returns:
+        "r", and the others by the names they have among a score's details; NaN where undefined.
     """
-    groups = np.array(reading.groups)
-    of_kind = {kind: groups == kind for kind in GROUPS}
-    quiet = of_kind["quiet"] | of_kind["hard quiet"]
-    parts = []
-    for kind, (one, other) in PARTS.values():
+    parts = _parts(reading.groups, tuple([excerpt.stratum for excerpt in reading.excerpts]))
+    weights = np.array([excerpt.weight for excerpt in reading.excerpts])
+    sums = np.concatenate([rows, np.zeros((1, 6))]).take(parts.places, axis=0).sum(0)
+    sums[parts.first_decile :] += sums[_WEIGHTED]
+    sums[_WEIGHTED] = weights @ rows
+    return dict(zip(parts.names, correlation(sums).tolist(), strict=True))
+
+
+_WEIGHTED = 1
+"""Where the corpus stands among parts; at first the quiet excerpts do, which deciles need."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Which excerpts each correlation is over."""
+
+    names: tuple[str, ...]
+    places: NDArray[np.intp]
+    """(most excerpts of a part, n_parts) in order; the place after all excerpts fills shorter parts up."""
+    first_decile: int
+    """Parts from here on lack the quiet excerpts: adding these up once for all of them is quicker."""
+
+
+@lru_cache(maxsize=64)
+def _parts(groups: tuple[Group, ...], strata: tuple[str, ...]) -> _Parts:
+    """The parts of a design, which most of its features share.
+
+    Args:
+        groups, strata: of every excerpt.
+    """
+
+    def of(*kinds: Group) -> list[int]:
+        return [place for place, group in enumerate(groups) if group in kinds]
+
+    parts = {"r": of(*GROUPS), "r_weighted": of(*QUIET)}
+    for name, (kind, others) in PARTS.items():
         # Without its own kind a part would be something else under its name.
-        parts.append((of_kind[kind] | of_kind[one] | of_kind[other]) & of_kind[kind].any())
-    decile = np.array([_DECILE.get(excerpt.stratum, 0) for excerpt in reading.excerpts])
-    there = sorted({*decile.tolist()} - {0}, reverse=True)
-    in_decile = (decile == np.array(there)[:, None]) & ~quiet
-    taken = np.concatenate([[quiet], parts, in_decile])
-    sums = np.add.reduce(np.broadcast_to(rows, (len(taken), *rows.shape)), axis=1, where=taken[:, :, None])
-    sums[1 + len(parts) :] += sums[0]
-    sums[0] = np.array([excerpt.weight for excerpt in reading.excerpts]) @ rows
-    names = ("r_weighted", *PARTS, *(f"r_decile_{number}" for number in there))
-    return dict(zip(names, map(optional, correlation(sums)), strict=True))
+        parts[name] = of(kind, *others) if kind in groups else []
+    first_decile = len(parts)
+    for stratum in _DECILES:
+        if stratum in strata:
+            own = [place for place in of(*ACTIVATING) if strata[place] == stratum]
+            parts[f"r_{stratum.replace(' ', '_')}"] = own
+    places = np.array(list(zip_longest(*parts.values(), fillvalue=len(groups))), dtype=np.intp)
+    return _Parts(tuple(parts), places, first_decile)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def largest(values: Floats, lengths: Sequence[int]) -> Floats:
 def optional(value: float | np.floating | Array) -> float | None:
     """A number, or None where it is NaN."""
     number = float(value)
-    return None if np.isnan(number) else number
+    return None if isnan(number) else number
 
 
 def _standardise(values: Array) -> Array:
