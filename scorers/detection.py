@@ -11,12 +11,15 @@ simulation score, not in its place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exegete.datastore.records import Evidence, Label, Score, Split
 from exegete.scorers.classification import (
+    Bools,
     Judgements,
     auroc,
     average_precision,
@@ -27,7 +30,7 @@ from exegete.scorers.classification import (
     weighted,
 )
 from exegete.scorers.missing import accuracy_bounds
-from exegete.scorers.reading import ACTIVATING, PREDICTED, Reading, read
+from exegete.scorers.reading import ACTIVATING, PREDICTED, Design, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits, unscored
 from exegete.scorers.statistics import largest
@@ -124,14 +127,14 @@ class DetectionScorer:
 
 def judge(reading: Reading) -> Judgements:
     """Judgements of whole excerpts from the levels of their words: firing from half a level on."""
-    strength = largest(np.concatenate(reading.levels), [len(levels) for levels in reading.levels])
-    fires = np.array([group in ACTIVATING for group in reading.groups])
-    return Judgements(fires=fires, said=strength >= PREDICTED, strength=strength.astype(np.float64))
+    words = reading.words
+    strength = largest(words.simulated, words.lengths)
+    return Judgements(_strata(reading.design).fires, strength >= PREDICTED, strength)
 
 
 def _over_corpus(reading: Reading, judged: Judgements) -> dict[str, float | None]:
     """Shares over the corpus."""
-    shares = weighted(judged, np.array([excerpt.weight for excerpt in reading.excerpts]))
+    shares = weighted(judged, reading.weights)
     return {
         "weighted_balanced_accuracy": shares.balanced_accuracy,
         "weighted_recall": shares.recall,
@@ -148,11 +151,32 @@ def _if_missing(reading: Reading, judged: Judgements) -> dict[str, float | None]
 
 def _by_stratum(reading: Reading, judged: Judgements) -> dict[str, float | None]:
     """Share of right judgements in every stratum that is there, those of firing excerpts first."""
-    of_stratum: dict[tuple[bool, str], list[bool]] = {}
-    right = (judged.said == judged.fires).tolist()
-    for excerpt, fires, one in zip(reading.excerpts, judged.fires.tolist(), right, strict=True):
-        of_stratum.setdefault((fires, excerpt.stratum), []).append(one)
-    return {
-        f"{'recall' if fires else 'silent'}_{stratum.replace(' ', '_')}": sum(found) / len(found)
-        for (fires, stratum), found in sorted(of_stratum.items(), key=lambda item: not item[0][0])
-    }
+    strata = _strata(reading.design)
+    right = np.bincount(strata.of_each, judged.said == judged.fires)
+    return dict(zip(strata.names, (right / np.bincount(strata.of_each)).tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Strata:
+    """The strata of a design, those of firing excerpts first."""
+
+    fires: Bools
+    """(n_excerpts,)"""
+    names: tuple[str, ...]
+    """What the share of right judgements in each is called."""
+    of_each: NDArray[np.intp]
+    """(n_excerpts,) each one's stratum, as its place among `names`."""
+
+
+@lru_cache(maxsize=64)
+def _strata(design: Design) -> _Strata:
+    fires = [group in ACTIVATING for group in design.groups]
+    each = [
+        f"{'recall' if one else 'silent'}_{stratum.replace(' ', '_')}"
+        for one, stratum in zip(fires, design.strata, strict=True)
+    ]
+    names = tuple(dict.fromkeys(each))  # excerpts come kind after kind, firing ones first
+    found = _Strata(np.array(fires), names, np.array([names.index(name) for name in each]))
+    for shared in (found.fires, found.of_each):
+        shared.setflags(write=False)
+    return found

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from exegete.datastore.hashing import digest64
 from exegete.datastore.records import Context, Evidence, Excerpt, Floats, Label
+from exegete.scorers.statistics import Array, Paired, pair
 from exegete.simulators.senses import combined, simulate_senses
 from exegete.simulators.simulator import Simulation, Simulator
 
@@ -35,9 +37,20 @@ GROUPS: tuple[Group, ...] = (*ACTIVATING, *QUIET)
 _PLACE = {group: place for place, group in enumerate(GROUPS)}
 
 
-@dataclass(frozen=True, slots=True)
+class Design(NamedTuple):
+    """Of which kinds some excerpts are: most features of a job share what is worked out from it alone."""
+
+    groups: tuple[Group, ...]
+    strata: tuple[str, ...]
+    """As `Excerpt.stratum`, which divides the sampled ones further."""
+
+
+@dataclass(frozen=True)
 class Reading:
-    """The readable part of a simulation: excerpts, kind after kind, with their simulated levels."""
+    """The readable part of a simulation: excerpts, kind after kind, with their simulated levels.
+
+    What several scorers make of it is made once.
+    """
 
     excerpts: tuple[Excerpt, ...]
     levels: tuple[Floats, ...]
@@ -61,18 +74,32 @@ class Reading:
         """Excerpts whose simulation could be read."""
         return len(self.excerpts)
 
+    @cached_property
+    def words(self) -> Paired:
+        """The excerpts' simulated and true values, word by word.
+
+        Raises:
+            ValueError: as `pair`.
+        """
+        return pair(self.levels, [excerpt.activations for excerpt in self.excerpts])
+
+    @cached_property
+    def weights(self) -> Array:
+        """(n_excerpts,) what each counts over the corpus, as `Excerpt.weight`."""
+        return np.array([excerpt.weight for excerpt in self.excerpts])
+
+    @cached_property
+    def design(self) -> Design:
+        """Of which kinds the excerpts are."""
+        return Design(self.groups, tuple([excerpt.stratum for excerpt in self.excerpts]))
+
     @property
     def strata(self) -> tuple[int, ...]:
         """Sizes of the strata to resample in; the rows of a stratum follow each other.
 
         Strata are the kinds; a kind with one excerpt joins the other of its side, since it could not vary.
         """
-        counts = Counter(self.groups)
-        sizes: list[int] = []
-        for side in (ACTIVATING, QUIET):
-            members = [counts[group] for group in side if counts[group]]
-            sizes += [sum(members)] if 1 in members else members
-        return tuple(sizes)
+        return _sizes(self.groups)
 
 
 async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int) -> Reading:
@@ -115,6 +142,17 @@ async def read(simulator: Simulator, label: Label, evidence: Evidence, seed: int
     asked = [places[id(excerpt)] for excerpt in reading.excerpts]
     own = [[one for i in asked if (one := each.levels[i]) is not None] for each in simulations]
     return replace(reading, by_sense=tuple(map(tuple, own)))
+
+
+@lru_cache(maxsize=64)
+def _sizes(groups: tuple[Group, ...]) -> tuple[int, ...]:
+    """Sizes of the strata of a reading with these kinds of excerpts."""
+    counts = Counter(groups)
+    sizes: list[int] = []
+    for side in (ACTIVATING, QUIET):
+        members = [counts[group] for group in side if counts[group]]
+        sizes += [sum(members)] if 1 in members else members
+    return tuple(sizes)
 
 
 def group_of(stratum: str, activating: bool) -> Group:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from exegete.datastore.records import Evidence, Label, Score, Split
 from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.missing import correlation_bounds
-from exegete.scorers.reading import ACTIVATING, GROUPS, QUIET, Group, Reading, read
+from exegete.scorers.reading import ACTIVATING, GROUPS, QUIET, Design, Group, Reading, read
 from exegete.scorers.resampling import LEVEL, compare, dealt_correlations, percentile_interval, share_at_least
 from exegete.scorers.scorer import refuse_other_splits
 from exegete.scorers.senses import sense_details
@@ -35,7 +35,6 @@ from exegete.scorers.statistics import (
     absolute_deviation_explained,
     correlation,
     optional,
-    pair,
 )
 from exegete.simulators.simulator import Simulator
 
@@ -112,7 +111,7 @@ class SimulationScorer:
         """Score a simulation that has been read."""
         if reading.why_none is not None:
             return self._undefined(reading, reading.why_none)
-        paired = pair(reading.levels, [excerpt.activations for excerpt in reading.excerpts])
+        paired = reading.words
         if paired.why_undefined is not None:
             return self._undefined(reading, paired.why_undefined)
         found = _correlations(reading, paired.standardised.moments)
@@ -177,11 +176,10 @@ def _correlations(reading: Reading, rows: Array) -> dict[str, float]:
     Returns:
         "r", and the others by the names they have among a score's details; NaN where undefined.
     """
-    parts = _parts(reading.groups, tuple([excerpt.stratum for excerpt in reading.excerpts]))
-    weights = np.array([excerpt.weight for excerpt in reading.excerpts])
+    parts = _parts(reading.design)
     sums = np.concatenate([rows, np.zeros((1, 6))]).take(parts.places, axis=0).sum(0)
     sums[parts.first_decile :] += sums[_WEIGHTED]
-    sums[_WEIGHTED] = weights @ rows
+    sums[_WEIGHTED] = reading.weights @ rows
     return dict(zip(parts.names, correlation(sums).tolist(), strict=True))
 
 
@@ -201,12 +199,9 @@ class _Parts:
 
 
 @lru_cache(maxsize=64)
-def _parts(groups: tuple[Group, ...], strata: tuple[str, ...]) -> _Parts:
-    """The parts of a design, which most of its features share.
-
-    Args:
-        groups, strata: of every excerpt.
-    """
+def _parts(design: Design) -> _Parts:
+    """The parts of a design."""
+    groups, strata = design
 
     def of(*kinds: Group) -> list[int]:
         return [place for place, group in enumerate(groups) if group in kinds]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from exegete.datastore.records import Floats
 
 Array = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 CONSTANT_SIMULATION = "constant simulation"
 CONSTANT_ACTIVATIONS = "constant activations"
@@ -144,7 +146,7 @@ def absolute_deviation_explained(paired: Paired) -> float | None:
     return float(1.0 - np.abs(residual).mean() / np.abs(y).mean())
 
 
-def largest(values: Floats, lengths: Sequence[int]) -> Floats:
+def largest(values: NDArray[Real], lengths: Sequence[int] | NDArray[np.intp]) -> NDArray[Real]:
     """The largest value of every excerpt.
 
     Args:
@@ -157,9 +159,10 @@ def largest(values: Floats, lengths: Sequence[int]) -> Floats:
     Raises:
         ValueError: an excerpt has no words.
     """
-    if 0 in lengths:
+    words = np.asarray(lengths)
+    if not words.all():
         raise ValueError("an excerpt without words has no largest value")
-    return np.asarray(np.maximum.reduceat(values, np.cumsum([0, *lengths[:-1]])))
+    return np.asarray(np.maximum.reduceat(values, words.cumsum() - words))
 
 
 def optional(value: float | np.floating | Array) -> float | None:

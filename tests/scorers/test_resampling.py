@@ -16,7 +16,7 @@ from exegete.scorers.resampling import (
     dealt_correlations,
     percentile_interval,
     permutations,
-    quantile,
+    quantiles,
     share_at_least,
 )
 from exegete.scorers.statistics import Paired, pair, pearson
@@ -58,11 +58,12 @@ def test_intervals_are_scipys(level: float) -> None:
 
 
 @given(
-    st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.sampled_from([0.025, 0.5, 0.95]) | st.floats(0, 1)
+    st.lists(st.floats(-9, 9), min_size=1, max_size=30),
+    st.lists(st.sampled_from([0.025, 0.5, 0.95]) | st.floats(0, 1), min_size=1, max_size=3),
 )
-def test_quantiles_are_numpys(values: list[float], share: float) -> None:
-    """The same number as numpy's, to the bit, ties and single values included."""
-    assert quantile(np.array(values), share) == np.quantile(values, share)
+def test_quantiles_are_numpys(values: list[float], shares: list[float]) -> None:
+    """The same numbers as numpy's, to the bit, ties and single values included."""
+    assert quantiles(np.array(values), *shares) == np.quantile(values, shares).tolist()
 
 
 def test_undefined_draws() -> None:
