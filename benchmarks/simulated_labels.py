@@ -209,7 +209,7 @@ def feature(rng: np.random.Generator, pattern: str, design: Design, quality: Qua
     frame = Frame(rng.integers(18, 30, design.total), np.clip(quantile, 1e-4, 0.9999), alarms)
     simulated, true = PATTERNS[pattern](rng, frame, quality.finds)
     there = frame.there()
-    return Paired(simulated[there], true[there], frame.lengths)
+    return Paired(np.stack([simulated[there], true[there]]), frame.lengths)
 
 
 def truth(pattern: str, design: Design, quality: Quality) -> tuple[float, float]:

@@ -170,7 +170,7 @@ def _pair_sums(paired: Paired) -> tuple[Array, Array]:
     n, longest = len(lengths), int(lengths.max())
     there = np.arange(longest) < lengths[:, None]
     values = np.zeros((4, n, longest))  # x, y and their squares
-    values[0][there], values[1][there] = paired.simulated, paired.true
+    values[0][there], values[1][there] = paired.values
     np.square(values[:2], out=values[2:])
     x, y, xx, yy = np.cumsum(values, axis=2).reshape(4, -1)
     shared = np.minimum(lengths[:, None], lengths)  # (n, n) words that i and j share

@@ -34,18 +34,27 @@ _FLAT = 1e-10
 class Paired:
     """Simulated and true values of the same words, excerpt after excerpt; what follows is worked out once."""
 
-    simulated: Array
-    """(n_words,) levels, 0 to 10."""
-    true: Array
-    """(n_words,) activations, raw units."""
+    values: Array
+    """(2, n_words) levels, 0 to 10, and activations, raw units."""
     lengths: NDArray[np.intp]
     """(n_excerpts,) words of every excerpt; they sum to n_words."""
+
+    @property
+    def simulated(self) -> Array:
+        """(n_words,) levels."""
+        return np.asarray(self.values[0])
+
+    @property
+    def true(self) -> Array:
+        """(n_words,) activations."""
+        return np.asarray(self.values[1])
 
     @cached_property
     def why_undefined(self) -> str | None:
         """Why these words have no correlation, or None when they have one."""
-        for values, reason in ((self.simulated, CONSTANT_SIMULATION), (self.true, CONSTANT_ACTIVATIONS)):
-            if values.min() == values.max():
+        for side, reason in enumerate((CONSTANT_SIMULATION, CONSTANT_ACTIVATIONS)):
+            if self._flat[side]:
+                values = self.values[side]
                 return f"{reason}: {values[0]:.3g} on all {len(values):,} words"
         return None
 
@@ -55,7 +64,16 @@ class Paired:
 
         Correlations are unchanged by it, and sums of squares no longer cancel.
         """
-        return Paired(_standardise(self.simulated), _standardise(self.true), self.lengths)
+        centred = self.values - self.values.mean(1, keepdims=True)
+        centred[self._flat] = 0
+        deviation = np.sqrt(np.mean(centred * centred, axis=1, keepdims=True))
+        deviation[self._flat] = 1
+        return Paired(centred / deviation, self.lengths)
+
+    @cached_property
+    def _flat(self) -> NDArray[np.bool_]:
+        """(2,) which sides are constant."""
+        return np.asarray(self.values.min(1) == self.values.max(1))
 
     @cached_property
     def moments(self) -> Array:
@@ -63,8 +81,10 @@ class Paired:
 
         (n_excerpts, 6): n, Σx, Σy, Σxx, Σyy, Σxy, where x is the simulated and y the true value.
         """
-        x, y = self.simulated, self.true
-        words = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])  # (6, n_words)
+        words = np.empty((6, len(self.true)))
+        words[0], words[1:3] = 1, self.values
+        np.square(self.values, out=words[3:5])
+        np.multiply(self.simulated, self.true, out=words[5])
         starts = np.cumsum(self.lengths) - self.lengths
         return np.ascontiguousarray(np.add.reduceat(words, starts, axis=1).T)
 
@@ -79,15 +99,13 @@ def pair(simulated: Sequence[Floats], true: Sequence[Floats]) -> Paired:
     Raises:
         ValueError: there are no excerpts, one has no words, two lengths differ, or a value is not finite.
     """
-    lengths = np.array([len(values) for values in true], dtype=np.intp)
-    if not len(lengths) or lengths.min() < 1 or [len(values) for values in simulated] != lengths.tolist():
+    lengths = list(map(len, true))
+    if not lengths or 0 in lengths or list(map(len, simulated)) != lengths:
         raise ValueError("simulated and true values must be of the same excerpts, each of one word or more")
-    paired = Paired(
-        np.concatenate(simulated).astype(np.float64), np.concatenate(true).astype(np.float64), lengths
-    )
-    if not (np.isfinite(paired.simulated).all() and np.isfinite(paired.true).all()):
+    values = np.concatenate([*simulated, *true], dtype=np.float64).reshape(2, -1)
+    if not np.isfinite(values).all():
         raise ValueError("simulated and true values must be finite numbers")
-    return paired
+    return Paired(values, np.array(lengths, dtype=np.intp))
 
 
 def correlation(sums: Array) -> Array:
@@ -169,10 +187,3 @@ def optional(value: float | np.floating | Array) -> float | None:
     """A number, or None where it is NaN."""
     number = float(value)
     return None if isnan(number) else number
-
-
-def _standardise(values: Array) -> Array:
-    if values.min() == values.max():
-        return np.zeros_like(values)
-    centred = values - values.mean()
-    return np.asarray(centred / np.sqrt(np.mean(centred * centred)), dtype=np.float64)

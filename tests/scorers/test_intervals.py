@@ -108,7 +108,7 @@ def test_intervals_hold_the_value(seed: int, finds: float, alarms: float) -> Non
 def test_units_do_not_matter(seed: int, levels: float, units: float) -> None:
     """Draws are the same in other units of activations, or of levels."""
     paired = made(seed)
-    other = Paired(levels * paired.simulated, units * paired.true, paired.lengths)
+    other = Paired(np.stack([levels * paired.simulated, units * paired.true]), paired.lengths)
     assert correlation_draws(other, SIZES, 0, 50) == pytest.approx(
         correlation_draws(paired, SIZES, 0, 50), abs=1e-9
     )
@@ -131,12 +131,9 @@ def test_a_perfect_label_is_not_a_certain_one(times: int) -> None:
 def test_a_constant_side_has_no_draws(side: str) -> None:
     """Where r is undefined so is every draw, and there is no interval."""
     paired = made(0)
-    flat = np.zeros_like(paired.true)
-    constant = Paired(
-        flat if side == "simulated" else paired.simulated,
-        flat if side == "true" else paired.true,
-        paired.lengths,
-    )
+    values = paired.values.copy()
+    values[["simulated", "true"].index(side)] = 0
+    constant = Paired(values, paired.lengths)
     draws = correlation_draws(constant, SIZES, 0, 30)
     assert len(draws) == 30
     assert np.isnan(draws).all()

@@ -39,7 +39,7 @@ def made(seed: int, n: int = 12, share: float = 0.5) -> Paired:
 def test_pearson_is_scipys(seed: int, n: int, share: float, scale: float, offset: float) -> None:
     """r over ragged excerpts is scipy's r over their words, whatever the units and the offset."""
     paired = made(seed, n, share)
-    shifted = Paired(paired.simulated, scale * (offset + paired.true), paired.lengths)
+    shifted = Paired(np.stack([paired.simulated, scale * (offset + paired.true)]), paired.lengths)
     if len(shifted.true) < 3:
         return
     value = pearson(shifted)

@@ -154,7 +154,8 @@ def r_by_part(
             true.append(y)
             groups.append(kind)
     lengths = np.full(len(groups), 24)
-    rows = Paired(np.concatenate(simulated), np.concatenate(true), lengths).standardised.moments
+    values = np.stack([np.concatenate(simulated), np.concatenate(true)])
+    rows = Paired(values, lengths).standardised.moments
     details = {
         part: optional(correlation(rows[np.isin(groups, (own, *others))].sum(0)))
         for part, (own, others) in PARTS.items()
