@@ -27,7 +27,6 @@ from exegete.explainers.hinted import Hinted
 from exegete.llm import LLM
 from exegete.scorers.scorer import Scorer
 from exegete.scorers.stopping import Looks
-from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulator
 from exegete.subjects.bench import Bench
 
@@ -47,7 +46,7 @@ class Parts:
 
     Attributes:
         explainer: None when only scoring.
-        simulator: shared by all scorers, and remembers.
+        simulator: shared by all scorers.
         explainer_model: the model that the explainer asks, or "imported"; None when it asks none.
         simulator_model: likewise of the simulator.
         judge_llm, judge_name: the simulator's model, for scorers that ask one themselves.
@@ -212,7 +211,7 @@ def open_parts(
         judge = (simulator_llm, simulator_name)
         effects = effects_of(spec, subject, evidence, (llm, name), judge)
         versions = output_versions(spec, (llm, name), judge)
-    simulator = Remembered(simulators.build(spec.simulator_name, simulator_llm, simulator_name))
+    simulator = simulators.build(spec.simulator_name, simulator_llm, simulator_name)
     one_of = simulators.one_of(spec.simulator_name)
     if simulator_name is not None and one_of and isinstance(models, Models):
         models.one_of[simulator_name] = (spec.simulator_name, one_of)  # others answer without asking anybody

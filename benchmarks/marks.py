@@ -30,8 +30,8 @@ from exegete.datastore.records import Context, Evidence, Label
 from exegete.datastore.workspace import Workspace
 from exegete.scorers.fuzzing import FuzzingScorer
 from exegete.scorers.marking import Marked, kind, marks_of, substitutes
+from exegete.scorers.together import score_together
 from exegete.simulators.lexical import LexicalSimulator
-from exegete.simulators.remembered import Remembered
 from exegete.simulators.simulator import Simulation
 
 SCORERS = ("simulation", "detection", "fuzzing", "discrimination")
@@ -91,16 +91,18 @@ def blind_values(shown: Sequence[Evidence], level: Callable[[int, int, str], flo
 
 def own_and_swapped(shown: Sequence[Evidence], labels: Sequence[Label]) -> dict[str, np.ndarray]:
     """(2, n) values of every scorer with own labels and with the next feature's; NaN where undefined."""
-    simulator = Remembered(LexicalSimulator())
-    values = {}
-    for name in SCORERS:
-        scorer = scorers.build(name, simulator, "report", threshold=0.5, seed=0, n_boot=0, n_perm=0)
-        found = [
-            [asyncio.run(scorer.score(*pair)).value for pair in zip(some, shown, strict=True)]
-            for some in (labels, [*labels[1:], labels[0]])
-        ]
-        values[name] = np.array(found, dtype=float)
-    return values
+    simulator = LexicalSimulator()
+    built = [
+        scorers.build(name, simulator, "report", threshold=0.5, seed=0, n_boot=0, n_perm=0)
+        for name in SCORERS
+    ]
+
+    def scored(some: Sequence[Label]) -> list[list[float | None]]:
+        pairs = zip(some, shown, strict=True)
+        return [[one.value for one in asyncio.run(score_together(built, *pair))] for pair in pairs]
+
+    found = [scored(some) for some in (labels, [*labels[1:], labels[0]])]
+    return dict(zip(SCORERS, np.array(found, dtype=float).transpose(2, 0, 1), strict=True))
 
 
 def labelled(file: EvidenceFile) -> tuple[list[Evidence], list[Label]]:

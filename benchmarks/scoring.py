@@ -32,7 +32,7 @@ from exegete.scorers.intervals import correlation_draws
 from exegete.scorers.resampling import Interval, percentile_interval
 from exegete.scorers.simulation import SimulationScorer
 from exegete.scorers.statistics import Array, Paired, correlation, pair
-from exegete.simulators.remembered import Remembered
+from exegete.scorers.together import score_together
 from exegete.simulators.simulator import Simulation
 
 STRATA = (10, 30, 20)
@@ -134,11 +134,11 @@ async def _score(n_features: int) -> list[float]:
     spent = []
     for index in range(n_features + 1):
         evidence, levels = feature(index)
-        simulator = Remembered(Instant(levels))
+        simulator = Instant(levels)
         label = Label(evidence.feature, "whatever", "benchmark")
         begun = time.process_time()
-        for kind in (SimulationScorer, DetectionScorer):
-            await kind(simulator, "report", 0.5, 0, N_BOOT).score(label, evidence)
+        both = [kind(simulator, "report", 0.5, 0, N_BOOT) for kind in (SimulationScorer, DetectionScorer)]
+        await score_together(both, label, evidence)
         spent.append(1000 * (time.process_time() - begun))
     return spent
 

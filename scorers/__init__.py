@@ -83,7 +83,7 @@ def build(
 
     Args:
         name: one of `names()`.
-        simulator: predicts levels from a label; scorers that share one that remembers share its calls.
+        simulator: predicts levels from a label; scorers that share one share its simulations (together.py).
         split: the only split whose evidence it is to take.
         threshold: value a label is to clear, in the scorer's units.
         seed: chooses the order of contexts and all resampling.

@@ -1,7 +1,7 @@
 """What a label's simulation can be scored on: the excerpts that could be read, and whether they are enough.
 
-Both scorers of a simulation ask for it in the same words and the same order, so a simulator that remembers
-(`exegete.simulators.remembered`) is called once for the two.
+All scorers of a simulation ask for it in the same order, so that it is made once for them
+(`exegete.scorers.together`).
 """
 
 from __future__ import annotations

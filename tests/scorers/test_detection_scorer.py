@@ -13,8 +13,6 @@ from sklearn import metrics
 from exegete.datastore.records import Evidence, Excerpt, Floats, Score
 from exegete.errors import LeakageError
 from exegete.scorers.detection import DetectionScorer
-from exegete.scorers.simulation import SimulationScorer
-from exegete.simulators.remembered import Remembered
 from tests.scorers.scorer_fakes import LABEL, FakeSimulator, Predict, evidence, faithful, noisy, nothing
 
 
@@ -161,21 +159,6 @@ def test_other_splits_are_refused() -> None:
     shown = evidence(split="refine")
     with pytest.raises(LeakageError):
         score(shown, faithful)
-
-
-def test_both_scorers_share_one_simulation() -> None:
-    """With a simulator that remembers, simulation and detection scores cost one call, also at once."""
-    shown = evidence()
-    simulator = FakeSimulator(shown, noisy(1))
-    remembered = Remembered(simulator)
-    scorers = [kind(remembered, "report", 0.5, 0) for kind in (SimulationScorer, DetectionScorer)]
-
-    async def both() -> list[Score]:
-        return await asyncio.gather(*(scorer.score(LABEL, shown) for scorer in scorers))
-
-    first, second = asyncio.run(both())
-    assert len(simulator.asked) == 1
-    assert first.value != second.value
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -15,7 +15,7 @@ from exegete.errors import LeakageError
 from exegete.scorers.detection import DetectionScorer
 from exegete.scorers.fuzzing import FuzzingScorer, items_of, strengths
 from exegete.scorers.reading import Reading, read
-from exegete.simulators.remembered import Remembered
+from exegete.scorers.together import score_together
 from tests.scorers.marked_fakes import FIRING, PLACES, VOCABULARY, ByContext, by_place, by_word, in_words
 from tests.scorers.scorer_fakes import LABEL
 
@@ -170,11 +170,10 @@ def test_items_share_excerpts_in_the_interval() -> None:
 
 
 def test_no_further_call() -> None:
-    """With a simulator that remembers, detection and fuzzing are read from one simulation."""
+    """Detection and fuzzing are read from one simulation."""
     shown, simulator = in_words(), ByContext(by_word(*FIRING))
-    remembered = Remembered(simulator)
-    for kind in (DetectionScorer, FuzzingScorer):
-        asyncio.run(kind(remembered, "report", 0.75, 0, 0, 0).score(LABEL, shown))
+    scorers = [kind(simulator, "report", 0.75, 0, 0, 0) for kind in (DetectionScorer, FuzzingScorer)]
+    asyncio.run(score_together(scorers, LABEL, shown))
     assert len(simulator.calls) == 1
 
 

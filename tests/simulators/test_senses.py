@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from exegete.datastore.records import Context, FeatureId, Label
 from exegete.errors import BudgetSpent, LLMUnavailable
-from exegete.simulators.remembered import Remembered
 from exegete.simulators.senses import combined, simulate_label
 from exegete.simulators.simulator import Simulation
 
@@ -72,19 +71,6 @@ def test_a_label_without_senses_is_its_text() -> None:
     found = asyncio.run(simulate_label(simulator, Label(FEATURE, "words", "test"), CONTEXTS))
     assert simulator.asked == ["words"]
     assert found.why_missing == (None, None, "cut off")
-
-
-def test_senses_are_remembered() -> None:
-    """A simulator that remembers is asked about each sense once, whichever labels have it."""
-    simulator = Scripted({"a": FIRST, "b": SECOND, "c": SECOND})
-
-    async def thrice() -> None:
-        remembered = Remembered(simulator)
-        for senses in (("a", "b"), ("b", "a"), ("c", "a")):
-            await simulate_label(remembered, label(*senses), CONTEXTS)
-
-    asyncio.run(thrice())
-    assert sorted(simulator.asked) == ["a", "b", "c"]
 
 
 def test_what_ends_the_job_is_raised_first() -> None:
