@@ -56,6 +56,9 @@ class NumberedSimulation(Listing):
     excerpts: list[Annotated[Any, WithJsonSchema(_item_schema({"type": "integer"}))]]
 
 
+_KEYS = frozenset({"excerpt", "fires"})
+
+
 class Unreadable(ValueError):
     """Why an excerpt's levels can't be read, as told to the model that is asked again."""
 
@@ -91,7 +94,7 @@ def _read_one(items: Sequence[Mapping[str, object]], tokens: Sequence[str], numb
         return "the reply has no entry for this excerpt"
     if len(items) > 1:
         return f"the reply has {len(items)} entries for this excerpt"
-    if items[0].keys() != {"excerpt", "fires"}:
+    if items[0].keys() != _KEYS:
         return 'an entry has "excerpt" and "fires" and nothing else'
     try:
         return _read_fires(items[0]["fires"], tokens, numbered)
@@ -178,4 +181,4 @@ def _short(word: str) -> str:
 
 def _is_whole(value: object) -> TypeGuard[int]:
     """Say whether a decoded JSON value is a whole number (`true` is none, nor is 7.0)."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int
