@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from exegete.llm.compact import compact
+
 if TYPE_CHECKING:
     import ssl
 
@@ -32,7 +34,6 @@ _OF_THE_CONNECTION = frozenset(
     ("host", "connection", "accept-encoding", "content-length", "transfer-encoding")
 )
 """Headers that are aiohttp's to write."""
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Connections:
         import aiohttp
 
         target = self._targets.get(path) or await self._found(path)
-        sent = _json(body).encode()
+        sent = compact(body)
         session = self._session or self._opened(target)
         try:
             call = session.post(target.url, data=sent, headers=target.headers, proxy=target.proxy)

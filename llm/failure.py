@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from exegete.errors import LLMUnavailable
+from exegete.llm.compact import parsed
 from exegete.llm.rates import Rates, rates_of
 from exegete.llm.redact import redact
 from exegete.llm.retry_after import retry_after_s
@@ -115,7 +116,7 @@ async def body_of(
     """
     response = await response_of(model, call, timeout_s)
     try:
-        body = json.loads(response.content)
+        body = parsed(response.content)
     except ValueError as error:  # JSON or text that can't be decoded
         raise unreadable(model, f"its body is no JSON ({error})") from None
     if not isinstance(body, dict):

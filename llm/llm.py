@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
+from exegete.llm.compact import compact
 from exegete.llm.rates import Rates
 from exegete.llm.schema import known
 from exegete.llm.slots import Odds, Slots
@@ -65,18 +66,20 @@ class Request:
         The request is one JSON object, its names in order, with nothing between its parts.
         """
         facts = {
-            "max_tokens": _json(self.max_tokens),
-            "messages": _json([[m.role, m.text] for m in self.messages]),
-            "model": _json(self.model),
-            "prompt_version": _json(self.prompt_version),
-            "sample": _json(self.sample),
-            "schema": "null" if self.schema is None else known(self.schema).keyed,
+            b"max_tokens": compact(self.max_tokens),
+            b"messages": compact([[message.role, message.text] for message in self.messages]),
+            b"model": compact(self.model),
+            b"prompt_version": compact(self.prompt_version),
+            b"sample": compact(self.sample),
+            b"schema": b"null" if self.schema is None else known(self.schema).keyed,
         }
         if self.slots is not None:  # a request without slots keeps the key it had before there were any
-            facts["slots"] = _json(self.slots.facts)
-        facts |= {"system": _json_of_shared(self.system), "temperature": _json(self.temperature)}
-        canonical = "{" + ",".join(f'"{name}":{value}' for name, value in facts.items()) + "}"
-        return hashlib.sha256(canonical.encode()).hexdigest()
+            facts[b"slots"] = compact(self.slots.facts)
+        facts[b"system"] = compact(self.system)
+        # Keys have always had floats in Python's notation.
+        facts[b"temperature"] = b"null" if self.temperature is None else json.dumps(self.temperature).encode()
+        canonical = b"{%b}" % b",".join([b'"%b":%b' % fact for fact in facts.items()])
+        return hashlib.sha256(canonical).hexdigest()
 
     def tagged(self, tags: Mapping[str, str]) -> Request:
         """The same request with these tags beside its own; its key is the same, and worked out once."""
@@ -116,15 +119,6 @@ class Reply:
     tokens could not be aligned with the prompt; None as a whole when the request asks for no slots."""
     rates: Rates | None = field(default=None, compare=False, repr=False)
     """The account's limits as the server stated them; for the throttle, and not kept."""
-
-
-_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
-
-
-@lru_cache(maxsize=64)
-def _json_of_shared(text: str) -> str:
-    """`_json` of a text that thousands of requests have in common."""
-    return _json(text)
 
 
 class LLM(Protocol):

@@ -26,9 +26,9 @@ class Schema(dict[str, Any]):
         return json.dumps(self, sort_keys=True, ensure_ascii=False)
 
     @cached_property
-    def keyed(self) -> str:
+    def keyed(self) -> bytes:
         """As it stands in the key of a request."""
-        return json.dumps(self, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
     @cached_property
     def strict(self) -> Mapping[str, Any]:
