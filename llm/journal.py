@@ -8,7 +8,6 @@ a call that may have been paid for in vain a note is kept.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any
 
 from exegete.errors import WorkspaceError
 from exegete.llm.bell import Bell
+from exegete.llm.compact import parsed
 from exegete.llm.lines import Position, intact
 from exegete.llm.llm import Reply, Request
 from exegete.llm.record import (
@@ -121,11 +121,11 @@ class Journal:
         Returns:
             The reply as it was stored. It is what the caller has to see, now as in later runs.
         """
-        record = await self.store(record_of(request, reply, self.keep_messages), shared_texts(request))
-        text, served_by = record["reply"]["text"], record["reply"]["served_by"]
-        if (text, served_by) == (reply.text, reply.served_by):
+        record = record_of(request, reply, self.keep_messages)
+        stored = await self.store(record, shared_texts(request))
+        if stored is record:
             return reply
-        return replace(reply, text=text, served_by=served_by)
+        return replace(reply, text=stored["reply"]["text"], served_by=stored["reply"]["served_by"])
 
     async def store(self, record: Mapping[str, Any], texts: Mapping[str, str]) -> Mapping[str, Any]:
         """Store a record (by record.py) and the texts it shares, by digest; on return they are safe on disk.
@@ -181,7 +181,7 @@ class Journal:
             return None
         line = self._segments.read(_unpacked(where))
         if intact(line):
-            return dict(json.loads(line))
+            return dict(parsed(line))
         log.warning("a line of the journal %s was damaged while it was open: it is not used", self.folder)
         del index[_short(digest)]
         return None

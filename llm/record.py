@@ -28,11 +28,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from exegete import __version__
 from exegete.errors import WorkspaceError
+from exegete.llm.compact import parsed
 from exegete.llm.lines import Position, intact, read_lines
 from exegete.llm.llm import Reply, Request
 from exegete.llm.redact import hide_keys, redact
@@ -50,6 +54,7 @@ _LONGEST_WHY = 300
 _json = json.JSONEncoder(separators=(",", ":")).encode
 _STORED = tuple(f.name for f in fields(Reply) if f.name not in ("journalled", "slots", "rates"))
 """Of a reply, by name and in the order in which they are written."""
+_stored_of = attrgetter(*_STORED)
 
 
 def entries(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
@@ -70,7 +75,7 @@ def entries(folder: Path, start: str = "") -> Iterator[dict[str, Any]]:
     try:
         for _, line, after in read_lines(folder, Position.parse(start)):
             if line.startswith((RECORD, LOST)) and intact(line):
-                yield {**json.loads(line), "next": str(after)}
+                yield {**parsed(line), "next": str(after)}
     except OSError as error:
         raise WorkspaceError(f"can't read the journal {folder}: {error.strerror}") from error
 
@@ -115,7 +120,7 @@ def answered(asked: Mapping[str, Any], reply: Reply, most_input: int) -> Mapping
         reply: what came back.
         most_input: tokens that the request can have at most; kept only where the reply does not say.
     """
-    stored = {name: getattr(reply, name) for name in _STORED}
+    stored = dict(zip(_STORED, _stored_of(reply), strict=True))
     if reply.slots is not None:
         stored["slots"] = reply.slots
     record = {**asked, "reply": stored, "at": _now(), "version": __version__}
@@ -131,9 +136,12 @@ def reply_in(record: Mapping[str, Any]) -> Reply:
 
 
 def without_keys(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The record with no key of this process in what the server said."""
+    """The record with no key of this process in what the server said; itself if there is none."""
     reply = record["reply"]
-    text, served_by = hide_keys(reply["text"], reply["served_by"])
+    said = reply["text"], reply["served_by"]
+    text, served_by = hidden = hide_keys(*said)
+    if hidden == said:
+        return record
     return {**record, "reply": {**reply, "text": text, "served_by": served_by}}
 
 
@@ -161,8 +169,11 @@ def shared_texts(request: Request) -> dict[str, str]:
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:
-    """Compact JSON in ASCII, so that a line is a line whatever a model wrote."""
-    return _json(record).encode("ascii")
+    """Compact JSON: a line, whatever a model wrote, and in ASCII where it wrote what is no Unicode."""
+    try:
+        return orjson.dumps(record)
+    except TypeError:  # half a surrogate pair, or a number of more than 64 bits
+        return _json(record).encode("ascii")
 
 
 def _says_what_it_used(reply: Reply) -> bool:
