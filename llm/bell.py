@@ -1,4 +1,4 @@
-"""Waking coroutines from another thread: however many have something to hear, the loop is woken once."""
+"""Ending waits of coroutines from any thread: however many have something to hear, a loop is woken once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 
 
 class Bell:
-    """Ends waits of coroutines, of any loops, from a thread that is none of theirs."""
+    """Ends waits of coroutines, of any loops: those of the loop that runs here at once."""
 
     def __init__(self) -> None:
         """Nobody waits yet."""
@@ -21,6 +21,9 @@ class Bell:
     def end(self, wait: asyncio.Future[None], error: Exception | None) -> None:
         """End a wait, by an error if there was one; one that was cancelled meanwhile stays so."""
         loop = wait.get_loop()
+        if asyncio._get_running_loop() is loop:
+            _end(wait, error)
+            return
         with self._mutex:
             ended = self._ended[loop]
             ended.append((wait, error))
@@ -37,9 +40,14 @@ class Bell:
         with self._mutex:
             ended = self._ended.pop(loop, [])
         for wait, error in ended:
-            if wait.done():
-                continue
-            if error is None:
-                wait.set_result(None)
-            else:
-                wait.set_exception(error)
+            _end(wait, error)
+
+
+def _end(wait: asyncio.Future[None], error: Exception | None) -> None:
+    """End a wait, unless it was cancelled."""
+    if wait.done():
+        return
+    if error is None:
+        wait.set_result(None)
+    else:
+        wait.set_exception(error)

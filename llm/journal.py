@@ -142,13 +142,15 @@ class Journal:
         new = {digest: body for digest, body in texts.items() if _short(digest) not in self._texts}
         self._texts |= {_short(digest): _BEING_WRITTEN for digest in new}
         lines = [line_of({"text": digest, "body": body}) for digest, body in new.items()]
-        wait = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        wait = loop.create_future()
 
         def then(outcome: list[Position] | WorkspaceError) -> None:
             self._indexed(record["key"], list(new), outcome)
             self._bell.end(wait, outcome if isinstance(outcome, WorkspaceError) else None)
 
         self._segments.write([*lines, line_of(record)], then)
+        loop.call_soon(self._segments.flush)  # with the other replies that have come by then
         await wait
         return record
 
@@ -194,7 +196,7 @@ class Journal:
                 index.setdefault(_short(key), _packed(position))  # the first is the one that was seen
 
     def _indexed(self, key: str, texts: list[str], outcome: list[Position] | WorkspaceError) -> None:
-        """Index what was just written; in the writer's thread, so that no cancelled caller can prevent it."""
+        """Index what was just written; by whoever wrote it, so that no cancelled caller can prevent it."""
         if isinstance(outcome, WorkspaceError):
             for digest in texts:
                 self._texts.pop(_short(digest), None)

@@ -1,8 +1,9 @@
 """Writing sealed lines (lines.py), in groups, by one process at a time.
 
-A line is acknowledged after an fsync. One thread writes; whatever has come in while it was busy goes into its
-next write, so that any number of waiting lines cost one fsync. After a failed write the file is cut back to
-its last acknowledged line. A segment that is full is compressed in the background (compressor.py).
+A line is acknowledged after an fsync. One thread writes, or an event loop itself where the disk is so quick
+that handing over would take longer (quickness.py); whatever has come in meanwhile goes into the next write,
+so that any number of waiting lines cost one fsync. After a failed write the file is cut back to its last
+acknowledged line. A segment that is full is compressed in the background (compressor.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from errno import EDQUOT, ENOSPC
@@ -29,6 +31,7 @@ from exegete.llm.lines import (
     seal,
 )
 from exegete.llm.lock import FolderLock
+from exegete.llm.quickness import Quickness
 from exegete.llm.readers import Readers
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,10 @@ class Segments:
         self._closed = False
         self._waiting: list[tuple[Sequence[bytes], Then]] = []
         self._mutex = threading.Lock()
+        """Held for moments: of what is waiting, and whether it is closed."""
+        self._turn = threading.Lock()
+        """Held by who writes."""
+        self._disk = Quickness()
         with _as_workspace_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder)
@@ -103,24 +110,35 @@ class Segments:
                 future.set_result(outcome)
 
         self.write(bodies, then)
+        self._hand_over()
         return future
 
     def write(self, bodies: Sequence[bytes], then: Then) -> None:
-        """Write JSON objects, next to each other; what `append` does for who comes by the thousand.
+        """Have JSON objects written, next to each other, by the next `flush`, or on closing at the latest.
 
         Args:
             bodies: the objects.
-            then: told how it ended, in the writer's thread; it must not fail, nor take long.
+            then: told how it ended, in the thread that wrote; it must not fail, nor take long.
         """
         lines = [seal(body) for body in bodies]
         with self._mutex:
             closed = self._closed
             if not closed:
                 self._waiting.append((lines, then))
-                if len(self._waiting) == 1:
-                    self._writer.submit(self._drain)
         if closed:
             then(WorkspaceError(f"{self.folder} is closed: nothing more can be written"))
+
+    def flush(self) -> None:
+        """Write what is waiting, all in one go: here if the disk is quick, else in the writer's thread."""
+        if not self._waiting:  # somebody else has written it
+            return
+        if self._disk.shown and self._turn.acquire(blocking=False):
+            try:
+                self._write_waiting(in_thread=False)
+            finally:
+                self._turn.release()
+        else:
+            self._hand_over()
 
     def read(self, position: Position) -> bytes:
         """The line at a position.
@@ -136,6 +154,7 @@ class Segments:
         with self._mutex:
             self._closed = True
         self._writer.shutdown(wait=True)
+        self._drain()
         self._compressor.close()
         if self._file >= 0:
             os.close(self._file)
@@ -196,10 +215,24 @@ class Segments:
         fsync_folder(self.folder)
         return file
 
+    def _hand_over(self) -> None:
+        """Have the writer's thread write what is waiting."""
+        with self._mutex:
+            if not self._closed:  # else `close` does it
+                self._writer.submit(self._drain)
+
     def _drain(self) -> None:
-        """Write all that is waiting, in one go. Runs in the writer's thread only."""
+        """Write all that is waiting when it is our turn."""
+        with self._turn:
+            self._write_waiting(in_thread=True)
+
+    def _write_waiting(self, *, in_thread: bool) -> None:
+        """Write all that is waiting, in one go, and tell whoever waits for it."""
         with self._mutex:
             batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        began = time.perf_counter()
         try:
             positions = iter(self._write([line for lines, _ in batch for line in lines]))
         except Exception as error:  # whatever it is, nobody may be left waiting
@@ -208,6 +241,7 @@ class Segments:
                 then(self.failure)
         else:
             self.failure = None
+            self._disk.saw(time.perf_counter() - began, in_thread=in_thread)
             for lines, then in batch:
                 then([next(positions) for _ in lines])
 

@@ -1,4 +1,4 @@
-"""Waits that are ended from another thread."""
+"""Waits that are ended from another thread, and from the loop's own."""
 
 from __future__ import annotations
 
@@ -36,10 +36,28 @@ def test_woken_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *a: (woken.append(1), real(*a))[1])
         for times in (1, 2):
             waits = [loop.create_future() for _ in range(20)]
-            for wait in waits:
-                bell.end(wait, None)
+            with ThreadPoolExecutor(1) as thread:
+                for wait in waits:
+                    thread.submit(bell.end, wait, None).result()
             await asyncio.wait_for(asyncio.gather(*waits), 10)
             assert len(woken) == times
+
+    asyncio.run(run())
+
+
+def test_a_loop_that_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that is ended in its own loop is over at once, with its error or none, and nobody is woken."""
+
+    async def run() -> None:
+        bell, loop = Bell(), asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "call_soon_threadsafe", None)
+        done, failed, left = (loop.create_future() for _ in range(3))
+        left.cancel()
+        for wait, error in ((done, None), (failed, ValueError("no")), (left, None)):
+            bell.end(wait, error)
+        assert done.done()
+        assert isinstance(failed.exception(), ValueError)
+        assert left.cancelled()
 
     asyncio.run(run())
 
