@@ -9,9 +9,10 @@
    others as well, their imports included, and their peak memory times their number. Rows of *calls alone*
    send the same requests by aiohttp and do nothing else (llm_floor.py): the floor below which no job gets on
    this machine.
-2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns. What it
-   costs is a ratio of two rows of the same turn, and of these the median: a machine is slower at one hour
-   than at another.
+2. The journal: the same row with it, with fsync doing nothing, and without a journal, by turns: 16 at once
+   without delay, where nothing hides what it costs, and 64 at once at 200 ms, as in a night with a provider.
+   What it costs is a ratio of two rows of the same turn, and of these the median: a machine is slower at one
+   hour than at another.
 3. Tokens a feature by stage, counted as characters / 4, from the view `calls`. *fixed* is the part that is
    the same in all calls of a stage's prompt; *cached* is what a provider that kept every prefix (the system
    part, and the excerpts after it) would have served from its cache: the most there can be, as many keep only
@@ -54,6 +55,8 @@ AT_ONCE = {"one pass": 1000, "defaults": 200}
 """Features of a row without delay: so many that what a job does once, openings above all, counts little."""
 DELAYED = {1: 4, 16: 64, 64: 256, 512: 2048}
 """Features of a row with delay, by concurrency."""
+JOURNALLED = (0, 16), (200, 64)
+"""Delay and concurrency of the rows of the journal."""
 PROCESSES = max(2, os.cpu_count() or 2)
 """That share the work of some rows: one a core, which the server has to find room on."""
 WARM_UP = 16
@@ -216,13 +219,27 @@ def rows(quick: bool, wanted: Sequence[str]) -> Iterator[Row]:
 
 
 def journal_rows(quick: bool, repeats: int) -> Iterator[Row]:
-    """The same job with and without what the journal does, by turns."""
-    for _ in range(1 if quick else repeats):
-        for journal in ("fsync", "no fsync", "none"):
-            yield Row("one pass", 0, 16, 8 if quick else AT_ONCE["one pass"], journal)
+    """The same jobs with and without what the journal does, by turns."""
+    for latency_ms, concurrency in JOURNALLED:
+        features = DELAYED[concurrency] if latency_ms else AT_ONCE["one pass"]
+        for _ in range(1 if quick else repeats):
+            for journal in ("fsync", "no fsync", "none"):
+                yield Row("one pass", latency_ms, concurrency, 8 if quick else features, journal)
 
 
-def overhead(measured: list[dict[str, Any]]) -> dict[str, float]:
+def overheads(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """What the journal takes, by delay and concurrency."""
+    kinds = dict.fromkeys((row["latency_ms"], row["concurrency"]) for row in measured)
+    return [
+        {"latency_ms": latency_ms, "concurrency": concurrency}
+        | overhead(
+            [row for row in measured if (row["latency_ms"], row["concurrency"]) == (latency_ms, concurrency)]
+        )
+        for latency_ms, concurrency in kinds
+    ]
+
+
+def overhead(measured: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What the journal takes of features a second and adds to CPU, as shares: the median of its turns."""
 
     def ratio(figure: str, without: str) -> float:
@@ -266,14 +283,14 @@ def run(quick: bool, wanted: Sequence[str], repeats: int) -> dict[str, Any]:
         journal = [alone(row) for row in journal_rows(quick, repeats)]
     return {
         "rows": [{k: v for k, v in row.items() if k != "tokens"} for row in table],
-        "journal": overhead(journal),
+        "journal": overheads(journal),
         "tokens": {row["settings"]: row["tokens"] for row in table if "tokens" in row},
     }
 
 
 def _print(results: dict[str, Any]) -> None:
     console = Console()
-    tables = [("jobs", results["rows"]), ("the journal", [results["journal"]])]
+    tables = [("jobs", results["rows"]), ("the journal", results["journal"])]
     tables += [(f"tokens a feature, {name}", found) for name, found in results["tokens"].items()]
     for title, found in tables:
         names = list(dict.fromkeys(name for row in found for name in row))
