@@ -207,8 +207,10 @@ class Account:
         for gauge, bucket in buckets.items():
             reserved = attempt.need.get(gauge, 0)
             bucket.take(used.get(gauge, reserved) - reserved, now)
+        if not rates:  # then there is no need to look at all others, for every reply
+            return
         others = [other for other in self._under_way.values() if other.model == attempt.model]
-        for gauge, rate in (rates or {}).items():
+        for gauge, rate in rates.items():
             under_way = sum(other.need.get(gauge, 0) for other in others)
             buckets.setdefault(gauge, Bucket()).correct(rate, under_way, now)
 

@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
@@ -152,7 +153,8 @@ def _strictly(text: str, schema: type[M]) -> M:
     """
     try:
         # pydantic alone would take NaN, infinity and a name given twice (the last one wins).
-        _STRICTLY.decode(text)
+        if not _comes_back(text):
+            _STRICTLY.decode(text)
         value = schema.model_validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
@@ -164,6 +166,17 @@ def _strictly(text: str, schema: type[M]) -> M:
     if left_out:
         raise Unreadable(f"left out: {', '.join(left_out[:_MOST_COMPLAINTS])}")
     return value
+
+
+def _comes_back(text: str) -> bool:
+    """Is this what orjson makes of what it reads there? Then no name is given twice, and no number is odd.
+
+    It is so of most of what servers write that keep to a schema, at a third of the time that looking takes.
+    """
+    try:
+        return orjson.dumps(orjson.loads(text)) == text.encode()
+    except (ValueError, TypeError):  # TypeError: nested too deeply to be written
+        return False
 
 
 def _place(path: tuple[int | str, ...]) -> str:

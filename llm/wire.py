@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from exegete.errors import UsageError
@@ -13,12 +13,12 @@ from exegete.llm.slots import WHO_CAN
 
 
 def deep(value: Any, *path: str | int) -> Any:
-    """What lies at a path of names and positions, or None wherever the path breaks off."""
+    """What lies at a path of names and positions in JSON, or None wherever the path breaks off."""
     for step in path:
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and -len(value) <= step < len(value) else None
         else:
-            value = value.get(step) if isinstance(value, Mapping) else None
+            value = value.get(step) if isinstance(value, dict) else None
     return value
 
 

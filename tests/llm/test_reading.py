@@ -238,6 +238,42 @@ def test_never_a_value_that_was_not_there(value: Levels, data: st.DataObject) ->
     assert got.model_fields_set >= {"items", "sure", "share"}
 
 
+@given(
+    st.recursive(
+        st.one_of(
+            *map(st.sampled_from, (["1", "10", "1e999", "NaN", "-0", "7e0", "9" * 30], ['"a"', '"\\ud800"']))
+        ),
+        lambda inner: (
+            st.lists(inner, max_size=2).map(lambda items: f"[{','.join(items)}]")
+            | st.lists(st.tuples(st.sampled_from(["level", "why"]), inner), max_size=3).map(
+                lambda pairs: "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
+            )
+        ),
+        max_leaves=6,
+    )
+)
+def test_looked_at_closely_or_not(text: str) -> None:
+    """Compact JSON that is not looked at for odd numbers and names given twice ends as if it were."""
+
+    def outcome() -> tuple[str, str]:
+        try:
+            return "read", repr(read(text, One))
+        except Unreadable as error:
+            return "not read", str(error)
+
+    quickly = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exegete.llm.reading._comes_back", lambda text: False)
+        assert outcome() == quickly
+
+
+def test_nested_too_deeply() -> None:
+    """A reply of brackets alone, as deep as they go, is not readable, and nothing else happens."""
+    for depth in (100, 300, 2000, 100_000):
+        with pytest.raises(Unreadable):
+            read("[" * depth + "]" * depth, One)
+
+
 @given(st.text())
 def test_any_text(text: str) -> None:
     """No text is an answer by accident, and none makes reading fail in another way."""
