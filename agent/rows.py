@@ -110,6 +110,7 @@ def score_row(run: str, harvest: str, label: Label, score: Score, made_at: datet
     return {
         "run": run,
         "label_id": label_id(harvest, label),
+        "feature_index": label.feature.index,
         "scorer": score.scorer,
         "split": score.split,
         "value": score.value,

@@ -54,9 +54,9 @@ def fill(path: Path, n_features: int) -> None:
         "'1' AS version, now()::TIMESTAMP AS made_at",
         "features": "hash(i) % 1000 / 1e5 AS density, 5 AS fired, 1 AS maximum, .1 AS threshold, " + of,
         "labels": f"{said}, 0 AS round, 'words such as ' || i AS text, {of}",
-        "scores": f"'r' AS run, md5(i::VARCHAR)[:16] AS label_id, 'simulation@1' AS scorer, "
-        f"'report' AS split, {numbers.format('value', '.001')}, 60 AS n_asked, 60 AS n_read, "
-        "now()::TIMESTAMP AS made_at "
+        "scores": "'r' AS run, md5(i::VARCHAR)[:16] AS label_id, i AS feature_index, "
+        f"'simulation@1' AS scorer, 'report' AS split, {numbers.format('value', '.001')}, "
+        "60 AS n_asked, 60 AS n_read, now()::TIMESTAMP AS made_at "
         f"FROM range({n_features}) t(i)",
         "outcomes": f"{said}, ['accepted', 'review', 'rejected'][1 + i % 3] AS status, 'why' AS why, "
         "'words such as ' || i AS label, hash(i + 1) % 1000 / 1e3 AS confidence, 1 AS rounds, "

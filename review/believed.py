@@ -1,14 +1,16 @@
-"""What is believed of a few features: their rows of the view `labels`, put together here from its tables.
+"""What is believed of a feature: its row of the view `labels`, put together here from the view's tables.
 
 DuckDB takes longer to plan that view than to read what it needs of a feature, and where several features are
 asked for at once it reads the whole of what it joins. Who shows one card, or writes one decision, asks the
-tables and follows the view's rules; that both say the same is a test (tests/review/test_believed.py).
+tables and follows the view's rules; that both say the same is a test (tests/review/test_believed.py). Even of
+a question to one table most of the time goes into planning it, least where it is for one feature and asks for
+no order.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,52 +28,67 @@ _RUNS_ALONE = (
 )
 """What a run says of its own text, and nobody of a person's."""
 _SCORED = ("score", "low", "high", "chance", "p_value", "scorer")
+_BESIDE = ("label", "status", "score")
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """What the labels file knows of some features of a harvest."""
+    """What the labels file knows of one feature of a harvest, and how it calls some others."""
 
     rows: Mapping[IndexKey, Row]
-    """As in the view `labels`; a feature without a result has none."""
+    """Of the feature, by polarity, as in the view `labels`; without a result there is none."""
     labels: Mapping[IndexKey, list[Row]]
-    """Texts that were proposed, tried or written, of both sides."""
+    """Its texts that were proposed, tried or written, of both sides."""
+    scores: Sequence[Row]
+    """Of those texts, on whatever split."""
     events: Mapping[IndexKey, list[Row]]
     """What people did, the latest first, with `stands` and `reviewed_at` as in the view `reviews`."""
     thresholds: Mapping[str, float]
     """By run, what a person set last; a run that has its own still has none."""
+    others: Mapping[IndexKey, Row]
+    """Label, status and score of the other features, as in the view `labels`."""
 
 
-def believed(con: duckdb.DuckDBPyConnection, harvest: str, indices: Sequence[int]) -> Believed:
-    """Read what is believed of some features, of both polarities.
+def believed(
+    con: duckdb.DuckDBPyConnection, harvest: str, index: int, others: Collection[int] = ()
+) -> Believed:
+    """Read what is believed of a feature, of both polarities.
 
     Args:
         con: a connection to the labels file.
-        harvest: name of their harvest.
-        indices: theirs; some dozens at most.
+        harvest: name of its harvest.
+        index: the feature.
+        others: features of which label, status and score are to be known; some dozens at most.
     """
-    known = [harvest, sorted(set(indices))]
-    outcomes = _by_feature(con, "SELECT * FROM store.outcomes WHERE {among}", known)
-    labels = _by_feature(con, "SELECT * FROM store.labels WHERE {among}", known)
+    among, known = (_AMONG, [harvest, sorted({index, *others})]) if others else (_ONE, [harvest, index])
+    outcomes = _by_feature(con, f"SELECT * FROM store.outcomes WHERE {among}", known)
     events = {
         key: _events(rows)
-        for key, rows in _by_feature(con, "SELECT * FROM store.reviews WHERE {among}", known).items()
+        for key, rows in _by_feature(con, f"SELECT * FROM store.reviews WHERE {among}", known).items()
     }
-    set_since = rows_of(con, "SELECT run, threshold FROM store.thresholds ORDER BY made_at", [])
-    thresholds = {row["run"]: row["threshold"] for row in set_since}
-    harvests = rows_of(con, _HARVEST, known[:1])
+    labels = _by_feature(con, f"SELECT * FROM store.labels WHERE {_ONE}", [harvest, index])
+    set_since = rows_of(con, "SELECT run, threshold, made_at FROM store.thresholds", [])
+    thresholds = {row["run"]: row["threshold"] for row in sorted(set_since, key=lambda row: row["made_at"])}
+    scores = _scores(con, index, labels, events)
+    harvests = rows_of(con, _HARVEST, [harvest])
     if not harvests:
-        return Believed({}, labels, events, thresholds)
-    q_values = _by_feature(con, "SELECT * FROM store.q_values WHERE {of_any_harvest}", known[1:])
+        return Believed({}, labels, scores, events, thresholds, {})
+    q_values = _by_feature(con, "SELECT * FROM store.q_values WHERE feature_index = ?", [index])
     # Verdicts follow a threshold that somebody set, which is rare.
-    reverdicts = _by_feature(con, "SELECT * FROM store.reverdicts WHERE {among}", known) if thresholds else {}
-    scores = _scores_of_people(con, labels, events)
-    rows = {}
+    again = f"SELECT * FROM store.reverdicts WHERE {among}"
+    reverdicts = _by_feature(con, again, known) if thresholds else {}
+    rows: dict[IndexKey, Row] = {}
+    beside: dict[IndexKey, Row] = {}
     for key, found in outcomes.items():
-        said = _said(found, q_values.get(key, ()), reverdicts.get(key, ())) | harvests[0]
-        said["report_looks"] += _looks_of_people(labels.get(key, ()), scores)
-        rows[key] = _overruled(said, events.get(key, ()), scores)
-    return Believed(rows, labels, events, thresholds)
+        said = _said(found, q_values.get(key, ()), reverdicts.get(key, ()))
+        if key[0] == index:
+            said |= harvests[0]
+            said["report_looks"] += _looks_of_people(labels.get(key, ()), scores)
+            rows[key] = _overruled(said, events.get(key, ()), scores)
+        if key[0] in others:
+            own = scores if key[0] == index else _scores(con, key[0], {}, {key: events.get(key, [])})
+            beside[key] = {name: _overruled(said, events.get(key, ()), own)[name] for name in _BESIDE}
+    return Believed(rows, labels, scores, events, thresholds, beside)
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]) -> list[Row]:
@@ -87,15 +104,42 @@ WHERE harvest = ? AND kind IS DISTINCT FROM 'controls'
 """
 
 
+_ONE = "harvest = ? AND feature_index = ?"
+# A list in the statement would be a hint to the scan, which then reads every column of every row.
+_AMONG = "harvest = ? AND feature_index IN (SELECT unnest(?::INTEGER[]))"
+
+
 def _by_feature(
     con: duckdb.DuckDBPyConnection, sql: str, known: Sequence[Any]
 ) -> defaultdict[IndexKey, list[Row]]:
-    # A list in the statement would be a hint to the scan, which then reads every column of every row.
-    indices = "feature_index IN (SELECT unnest(?::INTEGER[]))"
     found: defaultdict[IndexKey, list[Row]] = defaultdict(list)
-    for row in rows_of(con, sql.format(among=f"harvest = ? AND {indices}", of_any_harvest=indices), known):
+    for row in rows_of(con, sql, known):
         found[row["feature_index"], row["polarity"]].append(row)
     return found
+
+
+def _scores(
+    con: duckdb.DuckDBPyConnection,
+    index: int,
+    labels: Mapping[IndexKey, Sequence[Row]],
+    events: Mapping[IndexKey, Sequence[Row]],
+) -> list[Row]:
+    """Scores of a feature's texts, and of those that people wrote."""
+    ids = {row["label_id"] for rows in labels.values() for row in rows}
+    ids |= {
+        event["label_id"]
+        for (of, _), own in events.items()
+        for event in own
+        if of == index and event["decision"] == "edit"
+    }
+    if not ids:
+        return []
+    # What an earlier version noted, and a rebuild took from there, does not say whose it is.
+    sql = (
+        "SELECT * FROM store.scores WHERE (feature_index = ? OR feature_index IS NULL) "
+        "AND list_contains(?::VARCHAR[], label_id)"
+    )
+    return rows_of(con, sql, [index, sorted(ids - {None})])
 
 
 def _events(rows: Sequence[Row]) -> list[Row]:
@@ -131,7 +175,7 @@ def _said(outcomes: Sequence[Row], q_values: Sequence[Row], reverdicts: Sequence
     }
 
 
-def _overruled(said: Row, events: Sequence[Row], scores: Mapping[str, Sequence[Row]]) -> Row:
+def _overruled(said: Row, events: Sequence[Row], scores: Sequence[Row]) -> Row:
     """The same with what people decided, as far as it is about the label that is current."""
     decided = [event for event in events if event["stands"]]
     if not decided:
@@ -144,15 +188,19 @@ def _overruled(said: Row, events: Sequence[Row], scores: Mapping[str, Sequence[R
             return said  # a person's text, once rejected, makes way for the next run's
         own = {"label": written["text"], "author": "person", "reviewer": last["reviewer"]}
         status = {"status": "rejected" if rejects else "accepted"}
-        return said | dict.fromkeys(_RUNS_ALONE) | _score(scores.get(written["label_id"], ())) | own | status
+        return said | dict.fromkeys(_RUNS_ALONE) | _score(scores, written["label_id"]) | own | status
     if last["label_before"] != said["label"]:
         return said
     return said | {"status": "rejected" if rejects else "accepted", "reviewer": last["reviewer"]}
 
 
-def _score(scores: Sequence[Row]) -> Row:
-    """The latest primary score of a person's text."""
-    primary = [row for row in scores if row["scorer"].startswith("simulation")]
+def _score(scores: Sequence[Row], label_id: str | None) -> Row:
+    """The latest primary score of a person's text on the report split."""
+    primary = [
+        row
+        for row in scores
+        if row["label_id"] == label_id and row["split"] == "report" and row["scorer"].startswith("simulation")
+    ]
     if not primary:
         return dict.fromkeys((*_SCORED, "lift"))
     row = max(primary, key=lambda row: row["made_at"])
@@ -160,31 +208,8 @@ def _score(scores: Sequence[Row]) -> Row:
     return {name: row["value" if name == "score" else name] for name in _SCORED} | {"lift": lift}
 
 
-def _scores_of_people(
-    con: duckdb.DuckDBPyConnection,
-    labels: Mapping[IndexKey, Sequence[Row]],
-    events: Mapping[IndexKey, Sequence[Row]],
-) -> dict[str, list[Row]]:
-    """Report scores of what people wrote or had scored, by label."""
-    ids = {row["label_id"] for rows in labels.values() for row in rows if row["author"] == "person"}
-    ids |= {event["label_id"] for own in events.values() for event in own if event["decision"] == "edit"}
-    found: defaultdict[str, list[Row]] = defaultdict(list)
-    if ids:
-        sql = (
-            "SELECT * FROM store.scores WHERE split = 'report' AND label_id IN (SELECT unnest(?::VARCHAR[]))"
-        )
-        for row in rows_of(con, sql, [sorted(ids - {None})]):
-            found[row["label_id"]].append(row)
-    return found
-
-
-def _looks_of_people(labels: Sequence[Row], scores: Mapping[str, Sequence[Row]]) -> int:
+def _looks_of_people(labels: Sequence[Row], scores: Sequence[Row]) -> int:
     """Texts that were scored on the report split beside a run."""
-    return len(
-        {
-            label["label_id"]
-            for label in labels
-            if label["author"] == "person"
-            and any(score["run"] == label["run"] for score in scores.get(label["label_id"], ()))
-        }
-    )
+    scored = {(row["run"], row["label_id"]) for row in scores if row["split"] == "report"}
+    people = [label for label in labels if label["author"] == "person"]
+    return len({label["label_id"] for label in people if (label["run"], label["label_id"]) in scored})

@@ -123,7 +123,7 @@ def current(con: duckdb.DuckDBPyConnection, key: Key) -> dict[str, Any]:
     Raises:
         UsageError: it has none.
     """
-    found = believed(con, key.harvest, [key.index]).rows.get((key.index, key.polarity))
+    found = believed(con, key.harvest, key.index).rows.get((key.index, key.polarity))
     if found is None:
         raise UsageError(f"feature {key} of {key.harvest} has no result yet: label it first")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ import duckdb
 
 from exegete.datastore.evidence_rows import Key as IndexKey
 from exegete.datastore.store import Store
-from exegete.review.believed import Row, believed, rows_of
+from exegete.review.believed import Believed, Row, believed, rows_of
 from exegete.review.keys import Key
 from exegete.review.pages.texts import Piece, differences
 
@@ -86,8 +86,7 @@ def read_facts(
     """
 
     def work(con: duckdb.DuckDBPyConnection) -> Facts | None:
-        indices = [key.index, *(index for (index, _), _ in nearest)]
-        known = believed(con, key.harvest, indices)
+        known = believed(con, key.harvest, key.index, {index for (index, _), _ in nearest})
         of_key = (key.index, key.polarity)
         if of_key not in known.rows:
             return None
@@ -95,12 +94,7 @@ def read_facts(
         runs = rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [row["run"]])
         parameters = _json(runs[0]["parameters"]) if runs else None
         begin(row, parameters)
-        labels = [row for row in known.labels.get(of_key, ()) if row["side"] != "output"]
-        labels.sort(key=lambda row: (row["made_at"], row["round"]))
-        events = known.events.get(of_key, ())
-        near = _neighbours(known.rows, nearest)
-        threshold = known.thresholds.get(row["run"])
-        return _facts(con, key, row, parameters, threshold, labels, events, near)
+        return _facts(con, key, row, parameters, known, _neighbours(known.others, nearest))
 
     return store.reading(work)
 
@@ -110,54 +104,68 @@ def _facts(
     key: Key,
     row: Row,
     parameters: Row | None,
-    threshold: float | None,
-    labels: Sequence[Row],
-    events: Sequence[Row],
+    known: Believed,
     neighbours: tuple[Row, ...],
 ) -> Facts:
-    where = _where(key)
-    scores = _scores(con, {label["label_id"] for label in labels})
+    of_key = (key.index, key.polarity)
+    labels = [label for label in known.labels.get(of_key, ()) if label["side"] != "output"]
+    labels.sort(key=lambda label: (label["made_at"], label["round"]))
+    events = known.events.get(of_key, ())
     by_text = {label["text"]: label["label_id"] for label in labels}
+    experiments, decisions, outputs = (
+        rows_of(con, f"SELECT * FROM store.{table} WHERE {_OF_FEATURE}", [key.harvest, *of_key])
+        for table in ("experiments", "decisions", "outputs")
+    )
+    experiments.sort(key=_failed_first)
+    decisions.sort(key=lambda decision: (decision["made_at"], decision["number"]))
+    outputs.sort(key=lambda output: output["kind"])
+    runs = {label["run"] for label in labels} | {row["run"]}
+    calls = [call for call in rows_of(con, _CALLS, [str(key)]) if call["run"] in runs]
     return Facts(
         row,
         parameters,
-        threshold,
-        _history(labels, scores, events, row["label"]),
-        _report_scores(scores, by_text.get(row["label"]), row),
-        tuple(
-            rows_of(
-                con, f"SELECT * FROM store.experiments WHERE {_OF_FEATURE} ORDER BY {_FAILED_FIRST}", where
-            )
-        ),
-        tuple(
-            rows_of(con, f"SELECT * FROM store.decisions WHERE {_OF_FEATURE} ORDER BY made_at, number", where)
-        ),
-        tuple(rows_of(con, f"SELECT * FROM store.outputs WHERE {_OF_FEATURE} ORDER BY kind", where)),
+        known.thresholds.get(row["run"]),
+        _history(labels, known.scores, events, row["label"]),
+        _report_scores(known.scores, by_text.get(row["label"]), row),
+        tuple(experiments),
+        tuple(decisions),
+        tuple(outputs),
         tuple(events),
-        tuple(rows_of(con, _COSTS, [str(key), sorted({label["run"] for label in labels} | {row["run"]})])),
+        tuple(_costs(calls)),
         neighbours,
         _is_flagged(events),
     )
 
 
-def _scores(con: duckdb.DuckDBPyConnection, label_ids: Set[str]) -> list[Row]:
-    """Scores of labels, on whatever split."""
-    if not label_ids:
-        return []
-    sql = "SELECT * FROM store.scores WHERE label_id IN (SELECT unnest(?::VARCHAR[]))"
-    return rows_of(con, sql, [sorted(label_ids)])
+_CALLS = "SELECT run, stage, input_tokens, output_tokens, usd, made_at FROM store.calls WHERE feature = ?"
 
 
-_FAILED_FIRST = "verdict != 'failed', verdict = 'not run', round DESC, number"
-_COSTS = """
-SELECT coalesce(stage, 'other') AS stage, count(*) AS calls, sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens, sum(usd) AS usd, count(*) FILTER (usd IS NULL) AS unpriced
-FROM store.calls WHERE feature = ? AND run IN (SELECT unnest(?)) GROUP BY ALL ORDER BY min(made_at)
-"""
+def _failed_first(experiment: Row) -> tuple[Any, ...]:
+    """Where an experiment stands: what failed first, what was not run last; the latest rounds first."""
+    verdict = experiment["verdict"]
+    return (verdict != "failed", verdict == "not run", -experiment["round"], experiment["number"])
 
 
-def _where(key: Key) -> list[Any]:
-    return [key.harvest, key.index, key.polarity]
+def _costs(calls: Sequence[Row]) -> list[Row]:
+    """Calls by stage, the stage that began first, first."""
+    by_stage: dict[str, list[Row]] = {}
+    for call in sorted(calls, key=lambda call: (call["made_at"] is None, call["made_at"])):
+        by_stage.setdefault("other" if call["stage"] is None else call["stage"], []).append(call)
+    return [
+        {
+            "stage": stage,
+            "calls": len(own),
+            **{name: _sum(call[name] for call in own) for name in ("input_tokens", "output_tokens", "usd")},
+            "unpriced": sum(call["usd"] is None for call in own),
+        }
+        for stage, own in by_stage.items()
+    ]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _json(value: Any) -> Row:

@@ -13,6 +13,7 @@ from exegete.datastore.database import connect
 from exegete.datastore.store import Store, insert_rows
 from exegete.errors import WorkspaceDamaged, WorkspaceError
 from tests.datastore.stores import call, keys
+from tests.datastore.view_rows import label, score
 
 STEPS = len(list((Path(store_module.__file__).parent / "schema").glob("[0-9]*.sql")))
 """This version's schema."""
@@ -79,6 +80,24 @@ def test_migrations_run_once_each_in_order(
         store = Store(path)
         assert store.read("SELECT key, extra FROM store.calls") == [{"key": "a", "extra": 14}]
         assert store.read("SELECT version FROM schema_version") == [{"version": STEPS + 2}]
+
+
+def test_scores_of_an_older_file_learn_whose_they_are(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 7 gives each score the feature of its label; one whose label is not there has none."""
+    fake = tmp_path / "package" / "schema"
+    fake.mkdir(parents=True)
+    for own in (Path(store_module.__file__).parent / "schema").iterdir():
+        if own.name < "007" or own.name == "views.sql":
+            (fake / own.name).write_text(own.read_text())
+    labels = [label(i, minute, text, "r") for i, minute, text in ((4, 1, "a"), (4, 2, "a"), (9, 1, "b"))]
+    scores = [score(i, 1, text, "r", 0.5) for i, text in ((4, "a"), (9, "b"), (7, "lost"))]
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "files", lambda _: fake.parent)
+        Store(path).insert({"labels": labels, "scores": scores})
+    found = Store(path).read("SELECT label_id, feature_index FROM store.scores ORDER BY label_id")
+    assert [tuple(row.values()) for row in found] == [("4:a", 4), ("7:lost", None), ("9:b", 9)]
 
 
 def test_a_failing_migration_leaves_the_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ def more_of(history: Tables, feature: int, rng: np.random.Generator) -> Tables:
         if rng.random() < 0.4:
             status = {"status": "accepted", "why": "now", "reasons": [[], None][rng.integers(2)]}
             reverdicts.append({**of(feature), "run": row["run"]} | status)
+    for row in history["scores"]:  # what an earlier version noted does not say whose it is
+        row.update(feature_index=feature if rng.random() < 0.8 else None)
     for row in history["q_values"]:
         row.update(confidence=None if rng.random() < 0.5 else 0.4, twins=2)
     return history | {"reverdicts": reverdicts}
@@ -61,21 +64,26 @@ def filled(path: Path) -> Store:
     return store
 
 
-def of_some(store: Store, indices: list[int], harvest: str = "h") -> Believed:
-    return store.reading(lambda con: believed(con, harvest, indices))
+def of_some(store: Store, indices: Iterable[int], harvest: str = "h") -> list[Believed]:
+    """What is believed of each of some features."""
+    return store.reading(lambda con: [believed(con, harvest, index) for index in indices])
 
 
 def test_it_is_the_view(tmp_path: Path) -> None:
-    """Every column of every feature, alone and among others, over random histories of runs and people."""
+    """Every column of a feature, and what others are called, over random histories of runs and people."""
     store = filled(tmp_path / "labels.duckdb")
     wanted = {(row["feature_index"], row["polarity"]): row for row in store.read("SELECT * FROM labels")}
     assert len(wanted) == FEATURES
     assert {row["status"] for row in wanted.values()} >= {"accepted", "rejected", "review", "failed"}
     assert {row["author"] for row in wanted.values()} >= {"person", "highlight/m@1"}
-    assert of_some(store, list(range(FEATURES + 9))).rows == wanted
-    assert of_some(store, [0]).thresholds == {"run0": 0.3}
-    for key in list(wanted)[::15]:
-        assert of_some(store, [key[0]]).rows == {key: wanted[key]}
+    every = of_some(store, range(FEATURES + 9))
+    assert {key: row for one in every for key, row in one.rows.items()} == wanted
+    assert every[0].thresholds == {"run0": 0.3}
+    called = {key: {name: row[name] for name in ("label", "status", "score")} for key, row in wanted.items()}
+    for index in (3, FEATURES + 8):
+        among = store.reading(lambda con, index=index: believed(con, "h", index, range(FEATURES + 9)))
+        assert among.rows == every[index].rows
+        assert among.others == called
 
 
 def test_what_stands_is_as_in_the_view(tmp_path: Path) -> None:
@@ -86,7 +94,8 @@ def test_what_stands_is_as_in_the_view(tmp_path: Path) -> None:
     for row in store.read("SELECT * FROM reviews ORDER BY reviewed_at DESC"):
         event = {name: row[name] for name in names}
         wanted.setdefault((row["feature_index"], row["polarity"]), []).append(event)
-    found = of_some(store, list(range(FEATURES))).events
+    of_each = [one.events for one in of_some(store, range(FEATURES))]
+    found = {key: events for one in of_each for key, events in one.items()}
     assert {
         key: [{n: event[n] for n in names} for event in events] for key, events in found.items()
     } == wanted
@@ -96,5 +105,6 @@ def test_what_stands_is_as_in_the_view(tmp_path: Path) -> None:
 def test_planted_features_have_no_row(tmp_path: Path) -> None:
     """As in the view: they are controls."""
     store = filled(tmp_path / "labels.duckdb")
-    assert of_some(store, [0], "planted").rows == {}
-    assert of_some(store, [0], "nowhere").rows == {}
+    for harvest in ("planted", "nowhere"):
+        (found,) = of_some(store, [0], harvest)
+        assert found.rows == {}
