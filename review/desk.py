@@ -13,6 +13,7 @@ may hold: WORKSPACE/review.sqlite is written in transactions of a millisecond by
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ class Work:
     result: Mapping[str, Any] | None
     tries: int
     """How often a worker took it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnDesk:
+    """What lies on the desk for one card."""
+
+    work: list[Work]
+    """The newest first."""
+    holder: str | None
+    """Who else has it; None for nobody."""
+    draft: str | None
+    """What its reviewer had typed; None for nothing."""
 
 
 class Desk:
@@ -95,15 +108,6 @@ class Desk:
         with self._file.writing() as con:
             con.execute(f"DELETE FROM leases WHERE {_OF} AND reviewer = ?", [*_parts(key), reviewer])
 
-    def holder(self, key: Key, reviewer: str) -> str | None:
-        """Who else has a card; None for nobody."""
-        with self._file.open() as con:
-            row = con.execute(
-                f"SELECT reviewer FROM leases WHERE {_OF} AND until > ? AND reviewer != ?",
-                [*_parts(key), self._clock(), reviewer],
-            ).fetchone()
-        return row[0] if row else None
-
     def leased(self, reviewer: str) -> set[Key]:
         """Cards that others have."""
         with self._file.open() as con:
@@ -124,10 +128,7 @@ class Desk:
     def draft(self, key: Key, reviewer: str) -> str | None:
         """What a reviewer had typed on a card; None for nothing."""
         with self._file.open() as con:
-            row = con.execute(
-                f"SELECT text FROM drafts WHERE {_OF} AND reviewer = ?", [*_parts(key), reviewer]
-            ).fetchone()
-        return row[0] if row else None
+            return _draft(con, key, reviewer)
 
     def drop_draft(self, key: Key, reviewer: str) -> None:
         """Forget it."""
@@ -228,14 +229,24 @@ class Desk:
             )
             return ended.rowcount == 1
 
-    def work(self, key: Key | None = None, limit: int = 100) -> list[Work]:
-        """Pieces of work, the newest first: of one feature, or of all."""
+    def work(self) -> list[Work]:
+        """Pieces of work, the newest first."""
         with self._file.open() as con:
-            where, known = ("true", []) if key is None else (_OF, _parts(key))
-            found = con.execute(
-                f"SELECT {_WORK} FROM work WHERE {where} ORDER BY id DESC LIMIT ?", [*known, limit]
-            ).fetchall()
+            found = con.execute(f"SELECT {_WORK} FROM work ORDER BY id DESC LIMIT {_SHOWN}").fetchall()
         return [_work(row) for row in found]
+
+    def of_card(self, key: Key, reviewer: str) -> OnDesk:
+        """What lies there for one card; to open the file takes longer than to read all of it."""
+        with self._file.open() as con:
+            work = con.execute(
+                f"SELECT {_WORK} FROM work WHERE {_OF} ORDER BY id DESC LIMIT {_SHOWN_OF_CARD}", _parts(key)
+            ).fetchall()
+            holder = con.execute(
+                f"SELECT reviewer FROM leases WHERE {_OF} AND until > ? AND reviewer != ?",
+                [*_parts(key), self._clock(), reviewer],
+            ).fetchone()
+            draft = _draft(con, key, reviewer)
+        return OnDesk([_work(row) for row in work], holder[0] if holder else None, draft)
 
     def save_queue(self, name: str, sql: str, reviewer: str) -> None:
         """Give a SELECT a name; an earlier one of that name makes way.
@@ -261,6 +272,16 @@ class Desk:
 
 _OF = "harvest = ? AND feature = ? AND polarity = ?"
 _WORK = "id, kind, harvest, feature, polarity, reviewer, text, run, state, progress, result, tries"
+
+
+_SHOWN, _SHOWN_OF_CARD = 100, 5
+"""Pieces of work that are shown, of all cards and of one."""
+
+
+def _draft(con: sqlite3.Connection, key: Key, reviewer: str) -> str | None:
+    found = con.execute(f"SELECT text FROM drafts WHERE {_OF} AND reviewer = ?", [*_parts(key), reviewer])
+    row = found.fetchone()
+    return row[0] if row else None
 
 
 def _parts(key: Key) -> list[Any]:

@@ -6,6 +6,7 @@ that a reviewer writes is scored on it, and is to have seen as little of it as t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +52,6 @@ class Shown:
     """What that is, in words; "" when it is too small to speak of."""
     spoken: str
     """What fires, in words, for whoever does not see the marks."""
-    document: str
-    false_alarm: bool
-    """Whether the worst mistake is to predict what does not fire."""
 
 
 def show(excerpt: Excerpt, maximum: float, simulated: Floats | None = None) -> Shown:
@@ -65,30 +63,22 @@ def show(excerpt: Excerpt, maximum: float, simulated: Floats | None = None) -> S
         simulated: (n_words,) levels, 0 to 10.
     """
     words = excerpt.context.tokens
-    true = excerpt.activations / (maximum or 1.0)
-    size, mistake, false_alarm = 0.0, "", False
+    scaled = excerpt.activations / (maximum or 1.0)
+    true = scaled.tolist()
+    size, mistake = 0.0, ""
     marked = None
     if simulated is not None:
-        difference = np.clip(true, 0, 1) - simulated / MAX_LEVEL
-        place = int(np.abs(difference).argmax()) if len(words) else 0
-        size = float(np.abs(difference[place])) if len(words) else 0.0
-        false_alarm = bool(len(words)) and bool(difference[place] < 0)
+        difference = scaled.clip(0, 1) - simulated / MAX_LEVEL
+        place = int(np.abs(difference).argmax()) if words else 0
+        worst = float(difference[place]) if words else 0.0
+        size = abs(worst)
         if size >= WRONG:
             levels = f"true {_level(true[place])}, simulated {simulated[place]:.0f}"
-            what = "predicted more than fires" if false_alarm else "fires more than predicted"
+            what = "predicted more than fires" if worst < 0 else "fires more than predicted"
             mistake = f"{what} on “{_named(words[place])}” ({levels})"
         predicted = [x / MAX_LEVEL if x >= PREDICTED else 0.0 for x in simulated.tolist()]
         marked = heat(marks(words, predicted))
-    return Shown(
-        excerpt.stratum,
-        heat(marks(words, true.tolist())),
-        marked,
-        size,
-        mistake,
-        _spoken(words, true),
-        visible(excerpt.context.document),
-        false_alarm,
-    )
+    return Shown(excerpt.stratum, heat(marks(words, true)), marked, size, mistake, _spoken(words, true))
 
 
 def heat(marked: Sequence[Mark]) -> Markup:
@@ -100,11 +90,19 @@ def heat(marked: Sequence[Mark]) -> Markup:
 
 
 def _marked(m: Mark) -> str:
-    text = escape(m.text)
     if m.level is None:
-        return text
+        return _escaped(m.text)
     level, peak = m.level or "&lt;1", " peak" if m.peak else ""
-    return f'{escape(m.before)}<i class="w l{m.level}{peak}" data-l="{level}">{text}</i>'
+    return f'{_escaped(m.before)}<i class="w l{m.level}{peak}" data-l="{level}">{_escaped(m.text)}</i>'
+
+
+def _escaped(text: str) -> str:
+    """Text as markup; most has nothing to escape, and to find that out takes a fraction of the time."""
+    return str(escape(text)) if _ESCAPED.search(text) else text
+
+
+_ESCAPED = re.compile(r"""[&<>'"]""")
+"""What `markupsafe.escape` replaces."""
 
 
 def marks(words: Sequence[str], shares: Sequence[float]) -> tuple[Mark, ...]:
@@ -115,20 +113,16 @@ def marks(words: Sequence[str], shares: Sequence[float]) -> tuple[Mark, ...]:
         shares: of the feature's range, one a word; 0 or less is silent.
     """
     found: list[Mark] = []
-    silent = ""
     top = max(shares, default=0.0)
-    if top <= 0:
-        return (Mark("", visible("".join(words)), None),) if words else ()
-    for word, share in zip(words, shares, strict=True):
-        if share <= 0:
-            silent += word
-            continue
-        if silent:
+    told = 0
+    for place in [i for i, share in enumerate(shares) if share > 0]:
+        if silent := "".join(words[told:place]):
             found.append(Mark("", visible(silent), None))
-            silent = ""
+        word, share = words[place], shares[place]
         core = word.lstrip(" ") or word
         found.append(Mark(word[: len(word) - len(core)], visible(core), _level(share), share == top))
-    if silent:
+        told = place + 1
+    if silent := "".join(words[told:]):
         found.append(Mark("", visible(silent), None))
     return tuple(found)
 
@@ -137,12 +131,15 @@ def _level(share: float) -> int:
     return min(MAX_LEVEL, max(0, round(float(share) * MAX_LEVEL)))
 
 
-def _spoken(words: Sequence[str], true: Floats) -> str:
+def _spoken(words: Sequence[str], true: Sequence[float]) -> str:
     """The strongest words with their levels."""
-    if not true.any():
-        return "silent"
-    order = [i for i in np.argsort(-true, kind="stable")[:SPOKEN].tolist() if true[i] > 0]
-    return "fires on " + ", ".join(f"{_named(words[i])} {_level(true[i])}" for i in order)
+    firing = [i for i, share in enumerate(true) if share > 0]
+    strongest = sorted(firing, key=lambda i: -true[i])[:SPOKEN]
+    return (
+        "fires on " + ", ".join(f"{_named(words[i])} {_level(true[i])}" for i in strongest)
+        if firing
+        else "silent"
+    )
 
 
 def _named(word: str) -> str:

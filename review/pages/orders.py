@@ -122,19 +122,20 @@ class Orders:
         order = self._order(wanted)
         n, here = len(order.items), None if key is None else order.places.get(key)
         if here is None:
-            around = [*range(n)][::step]
+            left = [*range(n)[::step]]
+        elif step > 0:
+            left = [*range(here + 1, n), *range(here)]
         else:
-            around = [*range(here + 1, n), *range(here)] if step > 0 else [*range(n)][here::-1][1:]
-            around += [] if step > 0 else range(n - 1, here, -1)
+            left = [*range(here - 1, -1, -1), *range(n - 1, here, -1)]
         # What these hold does not get less by decisions: a card that was dealt is not dealt again.
         again = wanted.which == "all" or bool(wanted.saved)
-        gone = self._gone(order, at_any_time=again)
-        left = [place for place in around if place not in gone]
-        if step > 0:
-            with self._mutex:
-                skipped = {order.places.get(key) for key in self._skipped}
+        if gone := self._gone(order, at_any_time=again):
+            left = [place for place in left if place not in gone]
+        with self._mutex:
+            skipped = {order.places.get(key) for key in self._skipped}
+        if step > 0 and skipped:
             left.sort(key=skipped.__contains__)
-        return [order.items[place] for place in left]
+        return [*map(order.items.__getitem__, left)]
 
     def item(self, wanted: Wanted, key: Key) -> tuple[Item, int] | None:
         """A card of a queue with its place from 1; None when it is not in it."""

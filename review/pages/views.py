@@ -83,8 +83,8 @@ def card_page(request: Request, harvest: str, feature: str) -> Response:
 def show_card(request: Request, key: Key, wanted: Wanted, problem: str = "", status: int = 200) -> Response:
     """A card, with what went wrong if something did."""
     room: Room = request.app.state.room
-    work = room.desk.work(key, limit=5)
-    if work:  # what it brought is not on a card that was made before
+    desk = room.desk.of_card(key, room.reviewer)
+    if desk.work:  # what it brought is not on a card that was made before
         room.forget(key)
     card = room.card(key)
     if card is None:
@@ -110,13 +110,13 @@ def show_card(request: Request, key: Key, wanted: Wanted, problem: str = "", sta
         previous_address=card_address(before[0].key, wanted) if before else queue_address(wanted),
         neighbours=_neighbours(card, wanted),
         scores=score_table(card.facts.scores, card.facts.row, card.facts.parameters, card.facts.threshold),
-        holder=room.desk.holder(key, room.reviewer),
-        draft=room.desk.draft(key, room.reviewer),
+        holder=desk.holder,
+        draft=desk.draft,
         hidden=is_hidden(room, card),
         second=wanted.which != "disagreements" and _is_second(card, room.reviewer),
         seen=seen_digest(card.facts.row["label"]),
         blind_text=written_first(room, card),
-        work=work,
+        work=desk.work,
         reject_reasons=REASONS,
         said=room.said(query.get("after", "")),
         problem=problem or PROBLEMS.get(query.get("problem", ""), ""),

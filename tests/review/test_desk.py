@@ -108,7 +108,7 @@ def test_work_goes_through_its_states(desk: Desk, clock: Clock) -> None:
     )
     assert desk.say(first, "w1", "half done")
     assert not desk.say(first, "w2", "mine")
-    assert desk.work(key(1))[0].progress == "half done"
+    assert desk.of_card(key(1), "ann").work[0].progress == "half done"
     other = desk.next_work("w2")
     assert other is not None
     assert (other.id, other.run) == (second, "r")
