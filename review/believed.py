@@ -9,9 +9,10 @@ no order.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -49,8 +50,36 @@ class Believed:
     """Label, status and score of the other features, as in the view `labels`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What never changes once it is there, as it was read first: a question less for every other card."""
+
+    harvests: dict[str, Row] = field(default_factory=dict)
+    """Columns of the view `labels` that are the harvest's, by its name; planted ones are not among them."""
+    parameters: dict[str, Row] = field(default_factory=dict)
+    """Of runs, by name."""
+
+    def harvest(self, con: duckdb.DuckDBPyConnection, name: str) -> Row | None:
+        """A harvest's columns; None where it is not there, or planted."""
+        if name not in self.harvests:
+            for row in rows_of(con, _HARVEST, [name]):
+                self.harvests[name] = row
+        return self.harvests.get(name)
+
+    def parameters_of(self, con: duckdb.DuckDBPyConnection, run: str) -> Row | None:
+        """A run's parameters; None where there is no such run."""
+        if run not in self.parameters:
+            for row in rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [run]):
+                self.parameters[run] = dict(json.loads(row["parameters"]))
+        return self.parameters.get(run)
+
+
 def believed(
-    con: duckdb.DuckDBPyConnection, harvest: str, index: int, others: Collection[int] = ()
+    con: duckdb.DuckDBPyConnection,
+    harvest: str,
+    index: int,
+    others: Collection[int] = (),
+    lasting: Lasting | None = None,
 ) -> Believed:
     """Read what is believed of a feature, of both polarities.
 
@@ -59,6 +88,7 @@ def believed(
         harvest: name of its harvest.
         index: the feature.
         others: features of which label, status and score are to be known; some dozens at most.
+        lasting: what was read before of what never changes; more is added.
     """
     among, known = (_AMONG, [harvest, sorted({index, *others})]) if others else (_ONE, [harvest, index])
     outcomes = _by_feature(con, f"SELECT * FROM store.outcomes WHERE {among}", known)
@@ -70,8 +100,8 @@ def believed(
     set_since = rows_of(con, "SELECT run, threshold, made_at FROM store.thresholds", [])
     thresholds = {row["run"]: row["threshold"] for row in sorted(set_since, key=lambda row: row["made_at"])}
     scores = _scores(con, index, labels, events)
-    harvests = rows_of(con, _HARVEST, [harvest])
-    if not harvests:
+    of_harvest = (lasting or Lasting()).harvest(con, harvest)
+    if of_harvest is None:
         return Believed({}, labels, scores, events, thresholds, {})
     q_values = _by_feature(con, "SELECT * FROM store.q_values WHERE feature_index = ?", [index])
     # Verdicts follow a threshold that somebody set, which is rare.
@@ -82,7 +112,7 @@ def believed(
     for key, found in outcomes.items():
         said = _said(found, q_values.get(key, ()), reverdicts.get(key, ()))
         if key[0] == index:
-            said |= harvests[0]
+            said |= of_harvest
             said["report_looks"] += _looks_of_people(labels.get(key, ()), scores)
             rows[key] = _overruled(said, events.get(key, ()), scores)
         if key[0] in others:

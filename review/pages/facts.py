@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ import duckdb
 
 from exegete.datastore.evidence_rows import Key as IndexKey
 from exegete.datastore.store import Store
-from exegete.review.believed import Believed, Row, believed, rows_of
+from exegete.review.believed import Believed, Lasting, Row, believed, rows_of
 from exegete.review.keys import Key
 from exegete.review.pages.texts import Piece, differences
 
@@ -67,6 +66,7 @@ def read_facts(
     store: Store,
     key: Key,
     nearest: Sequence[tuple[IndexKey, float]],
+    lasting: Lasting,
     begin: Callable[[Row, Row | None], None] = lambda row, parameters: None,
 ) -> Facts | None:
     """Read a card's facts.
@@ -75,6 +75,7 @@ def read_facts(
         store: the labels file.
         key: the feature.
         nearest: its neighbours with their cosines.
+        lasting: of cards that were read before.
         begin: told the feature's row and its run's parameters as soon as they are known; what comes of that
             can be worked out while the rest is read.
 
@@ -86,13 +87,12 @@ def read_facts(
     """
 
     def work(con: duckdb.DuckDBPyConnection) -> Facts | None:
-        known = believed(con, key.harvest, key.index, {index for (index, _), _ in nearest})
+        known = believed(con, key.harvest, key.index, {index for (index, _), _ in nearest}, lasting)
         of_key = (key.index, key.polarity)
         if of_key not in known.rows:
             return None
         row = known.rows[of_key]
-        runs = rows_of(con, "SELECT parameters FROM store.runs WHERE run = ?", [row["run"]])
-        parameters = _json(runs[0]["parameters"]) if runs else None
+        parameters = lasting.parameters_of(con, row["run"])
         begin(row, parameters)
         return _facts(con, key, row, parameters, known, _neighbours(known.others, nearest))
 
@@ -166,10 +166,6 @@ def _sum(values: Iterable[float | None]) -> float | None:
     """The sum of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _json(value: Any) -> Row:
-    return dict(json.loads(value)) if isinstance(value, str) else dict(value)
 
 
 def _history(

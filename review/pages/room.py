@@ -21,7 +21,7 @@ from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
 from exegete.review.audit import is_dealt
-from exegete.review.believed import Row
+from exegete.review.believed import Lasting, Row
 from exegete.review.desk import LEASE_S, Desk
 from exegete.review.keys import Key
 from exegete.review.pages.facts import Facts, read_facts
@@ -70,6 +70,7 @@ class Room:
         self.orders = Orders(self.store, reviewer, self.saved_queue, self.pauses)
         self._simulations = Simulations(workspace.journal)
         self._shelf = Shelf(workspace, self._simulations)
+        self._lasting = Lasting()
         self._made: OrderedDict[Key, tuple[float, Card]] = OrderedDict()
         self._said: OrderedDict[str, str] = OrderedDict()
         self._warm: set[str] = set()
@@ -218,7 +219,7 @@ class Room:
         def begin(row: Row, parameters: Row | None) -> None:
             examples.append(self._reading.submit(self._shelf.examples, row, parameters))
 
-        facts = read_facts(self.store, key, nearest or (), begin)
+        facts = read_facts(self.store, key, nearest or (), self._lasting, begin)
         if facts is None:
             return None
         return self._keep(Card(key, facts, examples[-1].result(), nearest is not None))
@@ -226,7 +227,7 @@ class Room:
     def _make_in_pauses(self, key: Key) -> None:
         """Make a card that nobody waits for, in steps between which requests are let by."""
         nearest = self._shelf.nearest(key)
-        facts = read_facts(self.store, key, nearest or ())
+        facts = read_facts(self.store, key, nearest or (), self._lasting)
         if facts is None or not self.pauses.wait():
             return
         self._quietly(self._shelf.read, key)  # a label can be without evidence

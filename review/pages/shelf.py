@@ -20,7 +20,7 @@ from exegete.datastore.evidence import AgentEvidence
 from exegete.datastore.evidence_file import EvidenceFile
 from exegete.datastore.evidence_rows import Key as IndexKey
 from exegete.datastore.neighbours import Neighbours
-from exegete.datastore.records import Evidence, Floats, Label, Plan
+from exegete.datastore.records import Evidence, Floats, Label, Plan, Polarity
 from exegete.datastore.workspace import Workspace
 from exegete.errors import ExegeteError
 from exegete.review.keys import Key
@@ -64,17 +64,30 @@ class Examples:
     """Why there are no simulated levels; "" where there are."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What an evidence file holds of one feature, as a card shows it."""
+
+    explain: Evidence
+    refine: Evidence
+    plan: Plan
+    """Of `refine`."""
+    histogram: Histogram | None
+
+
 class _Book:
     """One open evidence file."""
 
     def __init__(self, file: EvidenceFile) -> None:
         self.file = file
-        self.reader = AgentEvidence(file)
+        self._reader = AgentEvidence(file)
         self.mutex = threading.Lock()
         self.neighbours: Neighbours | None = None
         """None until profiles are worked out."""
-        self.explained: OrderedDict[Key, Evidence] = OrderedDict()
-        """What was read ahead of the last few cards."""
+        self._read: OrderedDict[IndexKey, _Read] = OrderedDict()
+        """What was read of the last few cards."""
+        self._plan = REFINE
+        """The latest card's, and most likely the next one's."""
         self._con: duckdb.DuckDBPyConnection | None = None
 
     def find_neighbours(self) -> None:
@@ -84,14 +97,20 @@ class _Book:
         found.nearest((0, "+"), 1)
         self.neighbours = found
 
-    def explain(self, key: Key) -> Evidence:
-        """The excerpts of the explain split, read once; whoever calls has the mutex."""
-        if key not in self.explained:
-            feature = self.file.feature(key.index, key.polarity)
-            self.explained[key] = self.reader.explain(feature, EXPLAIN)
-            while len(self.explained) > _AT_HAND:
-                self.explained.popitem(last=False)
-        return self.explained[key]
+    def read(self, index: int, polarity: Polarity, plan: Plan | None = None) -> _Read:
+        """Read what a card shows of a feature, unless that was done; without a plan, by the latest one."""
+        with self.mutex:
+            self._plan = plan or self._plan
+            known = self._read.get((index, polarity))
+            if known is None or known.plan != self._plan:
+                feature = self.file.feature(index, polarity)
+                explain = self._reader.explain(feature, EXPLAIN) if known is None else known.explain
+                refine = self._reader.refine(feature, self._plan)
+                drawn = histogram(self.file.histogram(feature)) if known is None else known.histogram
+                known = self._read[index, polarity] = _Read(explain, refine, self._plan, drawn)
+            while len(self._read) > _AT_HAND:
+                self._read.popitem(last=False)
+            return known
 
     def close(self) -> None:
         with self.mutex:
@@ -121,14 +140,12 @@ class Shelf:
             book.find_neighbours()
 
     def read(self, key: Key) -> None:
-        """Read what `examples` will show most of, which is then remembered.
+        """Read what `examples` will show, which is then remembered.
 
         Raises:
             ExegeteError: it is not there, or can't be read.
         """
-        book = self._book(key.harvest)
-        with book.mutex:
-            book.explain(key)
+        self._book(key.harvest).read(key.index, key.polarity)
 
     def nearest(self, key: Key) -> list[tuple[IndexKey, float]] | None:
         """A feature's nearest neighbours with their cosines; None while nobody knows."""
@@ -179,15 +196,13 @@ class Shelf:
     def _make(self, row: Mapping[str, Any], parameters: Mapping[str, Any]) -> Examples:
         book, by = self._book(row["harvest"]), self._simulations.by(row["run"], parameters)
         plan = by.spec.refine_plan if isinstance(by, Simulating) else REFINE
-        with book.mutex:
-            feature = book.file.feature(row["feature_index"], row["polarity"])
-            explain = book.explain(Key(row["harvest"], feature.index, feature.polarity))
-            refine = book.reader.refine(feature, plan)
-            drawn = histogram(book.file.histogram(feature))
+        known = book.read(row["feature_index"], row["polarity"], plan)
+        explain, refine = known.explain, known.refine
         simulated: dict[int, Floats] = {}
         why = by.why if isinstance(by, Without) else "there is no label"
         if row["label"] and isinstance(by, Simulating):
-            label = Label(feature, row["label"], row["author"] or "", senses=tuple(row["senses"] or ()))
+            senses = tuple(row["senses"] or ())
+            label = Label(explain.feature, row["label"], row["author"] or "", senses=senses)
             why = _simulated(by, label, refine, explain, simulated)
         shown = [show(e, explain.maximum, simulated.get(id(e))) for e in refine.excerpts]
         told = [show(e, explain.maximum, simulated.get(id(e))) for e in explain.activating]
@@ -199,7 +214,7 @@ class Shelf:
             Tab("deciles", "Deciles", _of(told, "decile"), "It fires in too few contexts for a sample."),
             Tab("quiet", "Quiet", _of(shown, "quiet", "hard"), "There are no quiet excerpts."),
         )
-        return Examples(tabs, drawn, unsimulated)
+        return Examples(tabs, known.histogram, unsimulated)
 
 
 def _simulated(

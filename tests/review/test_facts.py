@@ -7,6 +7,7 @@ from pathlib import Path
 from exegete.datastore.evidence_rows import Key as IndexKey
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
+from exegete.review.believed import Lasting
 from exegete.review.pages.facts import Facts, read_facts
 from exegete.review.record import Act, record
 from tests.review.labelled import BEGUN, key, outcome, row_of, workspace_of
@@ -16,7 +17,7 @@ NEAR: list[tuple[IndexKey, float]] = [((1, "+"), 0.9), ((2, "+"), 0.8), ((7, "+"
 
 def facts(workspace: Workspace, index: int) -> Facts:
     """Of a feature whose neighbours are others."""
-    found = read_facts(Store(workspace.labels), key(index), NEAR)
+    found = read_facts(Store(workspace.labels), key(index), NEAR, Lasting())
     assert found is not None
     return found
 
@@ -53,4 +54,4 @@ def test_a_card_says_what_the_view_says(tmp_path: Path) -> None:
 def test_no_result_is_no_card(tmp_path: Path) -> None:
     """Also where its neighbours have one."""
     workspace = workspace_of(tmp_path / "w", [outcome(i) for i in range(4)])
-    assert read_facts(Store(workspace.labels), key(9), NEAR) is None
+    assert read_facts(Store(workspace.labels), key(9), NEAR, Lasting()) is None
