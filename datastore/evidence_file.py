@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.database import connect
-from exegete.datastore.evidence_contexts import ContextReader
+from exegete.datastore.evidence_contexts import READ_AHEAD, ContextReader
 from exegete.datastore.evidence_rows import Key, Rows, read_rows
 from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.neighbours import Firing, Neighbours
@@ -29,6 +29,7 @@ from exegete.datastore.strip import Ints, PreparedContext, Strip
 from exegete.errors import SubjectError, WorkspaceDamaged
 
 _FEATURES_REMEMBERED = 2048
+_CONTEXTS_AT_ONCE = 4096
 """Features whose rows are remembered: more than a job has under way and has read ahead."""
 
 
@@ -193,6 +194,25 @@ class EvidenceFile:
             ).fetchall()
         found = {context_id: np.asarray(tokens, dtype=np.int32) for context_id, tokens in rows}
         return [found[i] for i in ids]
+
+    def read_contexts(self, unit: Unit) -> Iterator[int]:
+        """Read all contexts, some thousands at a step, if so many are remembered at once.
+
+        Worth it for whoever looks at features in no order, each of which is a scan of the contexts otherwise.
+
+        Yields:
+            After each step, when the file may be asked something else, how many there are still to read.
+
+        Raises:
+            WorkspaceDamaged: DuckDB can't read them.
+        """
+        with self._intact():
+            found = self._con.execute("SELECT context_id FROM contexts ORDER BY context_id").fetchnumpy()
+        ids = found["context_id"]
+        for first in range(0, len(ids) if len(ids) <= READ_AHEAD else 0, _CONTEXTS_AT_ONCE):
+            self._contexts.expect([ids[first : first + _CONTEXTS_AT_ONCE]])
+            self.prepared([int(ids[first])], unit)
+            yield max(0, len(ids) - first - _CONTEXTS_AT_ONCE)
 
     def fires_near(self, feature: FeatureId, split: Split, k: int) -> list[list[Firing]]:
         """Where each of a feature's k nearest neighbours fires in the quiet pool, nearest first.

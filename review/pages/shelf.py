@@ -97,6 +97,14 @@ class _Book:
         found.nearest((0, "+"), 1)
         self.neighbours = found
 
+    def read_contexts(self) -> None:
+        """Read all contexts, if they are not too many; in the background, between cards."""
+        steps = self.file.read_contexts(EXPLAIN.unit)
+        left: int | None = 1
+        while left:
+            with self.mutex:
+                left = next(steps, None)
+
     def read(self, index: int, polarity: Polarity, plan: Plan | None = None) -> _Read:
         """Read what a card shows of a feature, unless that was done; without a plan, by the latest one."""
         with self.mutex:
@@ -130,7 +138,7 @@ class Shelf:
         self._mutex = threading.Lock()
 
     def warm(self, harvest: str) -> None:
-        """Open a harvest and work out its neighbours; to be called in the background.
+        """Open a harvest, work out its neighbours and read its contexts; to be called in the background.
 
         Raises:
             ExegeteError: it is not there, or can't be read.
@@ -138,6 +146,7 @@ class Shelf:
         book = self._book(harvest)
         if book.neighbours is None:
             book.find_neighbours()
+            book.read_contexts()
 
     def read(self, key: Key) -> None:
         """Read what `examples` will show, which is then remembered.
