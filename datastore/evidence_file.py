@@ -29,7 +29,8 @@ from exegete.datastore.strip import Ints, PreparedContext, Strip
 from exegete.errors import SubjectError, WorkspaceDamaged
 
 _FEATURES_REMEMBERED = 2048
-_CONTEXTS_AT_ONCE = 4096
+TOKENS_AHEAD = 4_000_000
+"""Tokens of a file's contexts up to which all of them are read ahead: some 70 MB."""
 """Features whose rows are remembered: more than a job has under way and has read ahead."""
 
 
@@ -195,24 +196,25 @@ class EvidenceFile:
         found = {context_id: np.asarray(tokens, dtype=np.int32) for context_id, tokens in rows}
         return [found[i] for i in ids]
 
-    def read_contexts(self, unit: Unit) -> Iterator[int]:
-        """Read all contexts, some thousands at a step, if so many are remembered at once.
+    def read_contexts(self, unit: Unit) -> bool:
+        """Read all contexts at once, unless they are more than are remembered or than `TOKENS_AHEAD`.
 
         Worth it for whoever looks at features in no order, each of which is a scan of the contexts otherwise.
 
-        Yields:
-            After each step, when the file may be asked something else, how many there are still to read.
+        Returns:
+            Whether they were read.
 
         Raises:
             WorkspaceDamaged: DuckDB can't read them.
         """
         with self._intact():
-            found = self._con.execute("SELECT context_id FROM contexts ORDER BY context_id").fetchnumpy()
-        ids = found["context_id"]
-        for first in range(0, len(ids) if len(ids) <= READ_AHEAD else 0, _CONTEXTS_AT_ONCE):
-            self._contexts.expect([ids[first : first + _CONTEXTS_AT_ONCE]])
-            self.prepared([int(ids[first])], unit)
-            yield max(0, len(ids) - first - _CONTEXTS_AT_ONCE)
+            ids = self._con.execute("SELECT context_id FROM contexts").fetchnumpy()["context_id"]
+        length = self._tokens / max(1, sum(self.contexts_by_split.values()))
+        if not len(ids) or len(ids) > READ_AHEAD or len(ids) * length > TOKENS_AHEAD:
+            return False
+        self._contexts.expect([ids])
+        self.prepared([int(ids[0])], unit)
+        return True
 
     def fires_near(self, feature: FeatureId, split: Split, k: int) -> list[list[Firing]]:
         """Where each of a feature's k nearest neighbours fires in the quiet pool, nearest first.

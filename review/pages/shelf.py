@@ -89,6 +89,7 @@ class _Book:
         self._plan = REFINE
         """The latest card's, and most likely the next one's."""
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._closed = False
 
     def find_neighbours(self) -> None:
         """Work out the profiles of all features; in the background."""
@@ -98,12 +99,21 @@ class _Book:
         self.neighbours = found
 
     def read_contexts(self) -> None:
-        """Read all contexts, if they are not too many; in the background, between cards."""
-        steps = self.file.read_contexts(EXPLAIN.unit)
-        left: int | None = 1
-        while left:
-            with self.mutex:
-                left = next(steps, None)
+        """Read all contexts, if they are not too many; in the background, while cards are made without."""
+        unneeded = ahead = EvidenceFile(self.file.path)
+        try:
+            if ahead.read_contexts(EXPLAIN.unit):
+                unneeded = self._take(ahead)
+        finally:
+            unneeded.close()
+
+    def _take(self, file: EvidenceFile) -> EvidenceFile:
+        """Read from a file opened anew from now on, and hand out the one that is not needed any more."""
+        with self.mutex:
+            if self._closed:
+                return file
+            before, self.file, self._reader = self.file, file, AgentEvidence(file)
+            return before
 
     def read(self, index: int, polarity: Polarity, plan: Plan | None = None) -> _Read:
         """Read what a card shows of a feature, unless that was done; without a plan, by the latest one."""
@@ -122,6 +132,7 @@ class _Book:
 
     def close(self) -> None:
         with self.mutex:
+            self._closed = True
             self.file.close()
         if self._con is not None:
             self._con.close()

@@ -21,22 +21,18 @@ def values(file: EvidenceFile, feature: FeatureId) -> list[tuple[Any, ...]]:
 
 
 def test_none_is_asked_for_again(evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are read a step at a time; from then on excerpts are as ever, and no context is looked for."""
-    monkeypatch.setattr("exegete.datastore.evidence_file._CONTEXTS_AT_ONCE", 7)
+    """Excerpts are as ever, and no context is looked for."""
     wanted = {feature: values(evidence, feature) for feature in evidence.features}
     with closing(EvidenceFile(evidence.path)) as file:
-        left = list(file.read_contexts("word"))
-        assert left == [*range(left[0], 0, -7), 0]
-        assert len(left) > 3
+        assert file.read_contexts("word")
         monkeypatch.setattr(ContextReader, "_fetch", lambda *_: pytest.fail("a context was not there"))
         assert {feature: values(file, feature) for feature in file.features} == wanted
     assert any(map(len, wanted.values()))
 
 
-def test_more_than_are_remembered_are_not_read(
-    evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What would be forgotten while it is read costs nobody anything."""
-    monkeypatch.setattr("exegete.datastore.evidence_file.READ_AHEAD", 3)
+@pytest.mark.parametrize("limit", ["READ_AHEAD", "TOKENS_AHEAD"])
+def test_too_many_are_not_read(evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """What would be forgotten while it is read, or take too much memory, costs nobody anything."""
+    monkeypatch.setattr(f"exegete.datastore.evidence_file.{limit}", 3)
     with closing(EvidenceFile(evidence.path)) as file:
-        assert list(file.read_contexts("word")) == []
+        assert not file.read_contexts("word")
