@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exegete.datastore.database import connect
-from exegete.datastore.evidence_contexts import READ_AHEAD, ContextReader
+from exegete.datastore.evidence_contexts import REMEMBERED, ContextReader
 from exegete.datastore.evidence_rows import Key, Rows, read_rows
 from exegete.datastore.evidence_writer import Manifest, read_manifest
 from exegete.datastore.neighbours import Firing, Neighbours
@@ -210,7 +210,7 @@ class EvidenceFile:
         with self._intact():
             ids = self._con.execute("SELECT context_id FROM contexts").fetchnumpy()["context_id"]
         length = self._tokens / max(1, sum(self.contexts_by_split.values()))
-        if not len(ids) or len(ids) > READ_AHEAD or len(ids) * length > TOKENS_AHEAD:
+        if not len(ids) or len(ids) > REMEMBERED or len(ids) * length > TOKENS_AHEAD:
             return False
         self._contexts.expect([ids])
         self.prepared([int(ids[0])], unit)

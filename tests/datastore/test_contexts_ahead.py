@@ -30,7 +30,7 @@ def test_none_is_asked_for_again(evidence: EvidenceFile, monkeypatch: pytest.Mon
     assert any(map(len, wanted.values()))
 
 
-@pytest.mark.parametrize("limit", ["READ_AHEAD", "TOKENS_AHEAD"])
+@pytest.mark.parametrize("limit", ["REMEMBERED", "TOKENS_AHEAD"])
 def test_too_many_are_not_read(evidence: EvidenceFile, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """What would be forgotten while it is read, or take too much memory, costs nobody anything."""
     monkeypatch.setattr(f"exegete.datastore.evidence_file.{limit}", 3)
