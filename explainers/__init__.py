@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
+from exegete.datastore.installed import entry_points
 from exegete.errors import UsageError
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ or, in batches,
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
+from exegete.datastore.installed import entry_points
 from exegete.errors import UsageError
 from exegete.llm.account import Account, account_key
 from exegete.llm.anthropic import Anthropic
@@ -171,7 +171,7 @@ def provider_of(name: ModelName) -> LLM:
     """
     if name.provider in PROVIDERS:
         return PROVIDERS[name.provider](name)
-    for point in entry_points(group=ENTRY_POINTS, name=name.provider):
+    for point in entry_points(group=ENTRY_POINTS).select(name=name.provider):
         factory: Callable[[ModelName], LLM] = point.load()
         return factory(name)
     raise UsageError(f"there is no provider {name.provider!r}")

@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from exegete.datastore.installed import entry_points
 from exegete.errors import UsageError
 from exegete.llm import hf_files
 

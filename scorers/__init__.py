@@ -13,9 +13,10 @@ A class may say `BAR`, the value to clear where it stands beside another scorer,
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, cast
 
+from exegete.datastore.installed import entry_points
 from exegete.errors import UsageError
 
 if TYPE_CHECKING:

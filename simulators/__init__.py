@@ -9,9 +9,10 @@ names, as its `ONE_OF`, the abilities of which a model has to have any.
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, cast
 
+from exegete.datastore.installed import entry_points
 from exegete.errors import UsageError
 
 if TYPE_CHECKING:

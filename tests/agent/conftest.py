@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import ssl
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from exegete import explainers, llm, scorers, simulators
 from exegete.datastore.importing import ImportSpec, import_parquet
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
-from exegete.llm import names
 from tests.agent import planted
 from tests.agent.harness import Runner
 
-__all__ = ["_entry_points_once", "_labels_made_once", "_one_tls_context", "run", "template", "workspace"]
+__all__ = ["_labels_made_once", "_one_tls_context", "run", "template", "workspace"]
 """What other folders' conftests take over whole."""
 
 
@@ -29,16 +25,6 @@ def _one_tls_context() -> Iterator[None]:
     context = ssl.create_default_context()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", lambda *_, **__: context)
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _entry_points_once() -> Iterator[None]:
-    """Installed packages are searched for further methods once, and not several times a job."""
-    once = functools.cache(entry_points)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (explainers, llm, names, scorers, simulators):
-            patch.setattr(module, "entry_points", once)
         yield
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.report import fill
 from exegete.datastore.workspace import Workspace
-from tests.agent.conftest import _entry_points_once, _labels_made_once, template
+from tests.agent.conftest import _labels_made_once, template
 
-__all__ = ["_entry_points_once", "_labels_made_once", "template"]
+__all__ = ["_labels_made_once", "template"]
 
 
 @pytest.fixture(scope="session")
