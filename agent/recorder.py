@@ -1,4 +1,4 @@
-"""Writes finished cases to the labels file, a batch every few seconds, and never makes the job wait for it.
+"""Writes finished cases to the labels file, a batch every ten seconds, and never makes the job wait for it.
 
 A lock held by somebody else (a shell left open on the file) delays a flush; finished cases wait in memory
 meanwhile. What a killed process had not flushed is worked out again from the journal, without new calls.
@@ -27,9 +27,9 @@ from exegete.errors import WorkspaceBusy
 from exegete.llm import Journal
 from exegete.scorers.multiplicity import q_values
 
-FLUSH_EVERY_S = 3.0
+FLUSH_EVERY_S = 10.0
 """Each flush starts DuckDB anew for the labels file, which costs the same for few rows as for many."""
-_GIVE_BACK_EVERY = 20
+_GIVE_BACK_EVERY = 6
 """Flushes."""
 _CALLS_AT_ONCE = 10_000
 """Entries of the journal read at a time: a sitting begins with all of them."""
@@ -76,7 +76,7 @@ class Recorder:
         return len(self._waiting)
 
     async def flush_regularly(self) -> None:
-        """Flush every few seconds, until cancelled; and now and then give freed memory back."""
+        """Flush every `FLUSH_EVERY_S`, until cancelled; and now and then give freed memory back."""
         for turn in count(1):
             await asyncio.sleep(FLUSH_EVERY_S)
             with contextlib.suppress(WorkspaceBusy):
