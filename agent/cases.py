@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
-from exegete.agent.graph import RECURSION_LIMIT, build_graph
+from exegete.agent.graph import build_graph, run_case
 from exegete.agent.mixed import Sides
 from exegete.agent.nulls import Null, NullCase, NullScorer
 from exegete.agent.state import CaseState
@@ -68,9 +68,7 @@ class Cases:
     async def case(self, feature: FeatureId) -> CaseState:
         """Run a feature through the graph; see `Work.case`."""
         at_work_on(feature)
-        graph = self._graphs[self._sides.of(feature).evidence.name]
-        state: CaseState = await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
-        return state
+        return await run_case(self._graphs[self._sides.of(feature).evidence.name], feature)
 
     async def null(self, null: Null) -> NullCase:
         """Score a null; see `Work.null`."""

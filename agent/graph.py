@@ -21,11 +21,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command
-
 from exegete.agent.nodes import Nodes
 from exegete.agent.state import CaseState
+from exegete.datastore.records import FeatureId
 
 RECURSION_LIMIT = 100
 """Steps a case may take; 20 revisions with tests need 65."""
@@ -40,8 +38,11 @@ def build_graph(nodes: Nodes) -> Any:
         nodes: the steps; what they have no tests and no effects for is left out.
 
     Returns:
-        A compiled LangGraph graph: `await graph.ainvoke({"feature": …}, {"recursion_limit": …})`.
+        A compiled LangGraph graph, for `run_case`.
     """
+    # It takes most of a second to import, and a job that others work for runs no graph itself.
+    from langgraph.graph import END, START, StateGraph
+
     graph = StateGraph(CaseState)
     tests, after = nodes.testing is not None, "output" if nodes.effects is not None else END
     tried = ("falsify", "revise", "report") if tests else ("revise", "report")
@@ -62,10 +63,29 @@ def build_graph(nodes: Nodes) -> Any:
     return graph.compile()
 
 
+async def run_case(graph: Any, feature: FeatureId) -> CaseState:
+    """Run a feature through a compiled graph to its end.
+
+    Returns:
+        Everything its case came to know.
+
+    Raises:
+        ExegeteError: as the nodes do.
+    """
+    state: CaseState = {}
+    limit = {"recursion_limit": RECURSION_LIMIT}
+    # Its `ainvoke` has every step's changes put together as well, to look for interrupts.
+    async for known in graph.astream({"feature": feature}, limit, stream_mode="values"):
+        state = known
+    return state
+
+
 def _decided(step: Callable[[CaseState], Awaitable[CaseState]]) -> Any:
     """A step that says where the case goes next: a function beside it would have to read the state again."""
+    from langgraph.graph import END
+    from langgraph.types import Command
 
-    async def taken(state: CaseState) -> Command[str]:
+    async def taken(state: CaseState) -> Any:
         learnt = await step(state)
         action = learnt["decisions"][-1].decision.action
         return Command(update=learnt, goto=END if action in OUT else action)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from exegete.agent.graph import RECURSION_LIMIT
+from exegete.agent.graph import run_case
 from exegete.agent.nulls import STAGE as NULL
 from exegete.agent.output_steering import A_ROUND, TEXTS, WRITTEN
 from exegete.agent.parts import Parts
@@ -96,7 +96,7 @@ async def rehearse(
         rehearsal.asked.clear()
         at_work_on(feature)
         try:
-            await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
+            await run_case(graph, feature)
         except NoReadableReply as error:
             raise JobError(
                 f"this job can't be rehearsed, as its explainer takes replies of another form ({error}): run "

@@ -41,7 +41,7 @@ from rich.table import Table
 from benchmarks.guesser import HABITS, Guesser, Habit
 from benchmarks.guessing import Knowledge
 from benchmarks.labelling import neurons
-from exegete.agent.graph import RECURSION_LIMIT, build_graph
+from exegete.agent.graph import build_graph, run_case
 from exegete.agent.parts import open_parts
 from exegete.agent.spec import JobSpec
 from exegete.agent.subject import Subject
@@ -130,7 +130,7 @@ def run(file: EvidenceFile, bench: Bench, guesser: Guesser, setting: Mapping[str
         for feature in file.features:
             at_work_on(feature)
             llm.tokens.clear()
-            state = await graph.ainvoke({"feature": feature}, {"recursion_limit": RECURSION_LIMIT})
+            state = await run_case(graph, feature)
             scores = state.get("scores")
             if not scores:
                 continue
