@@ -78,16 +78,6 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
     parameters = parts.frozen()
     digest = digest_of(parameters)
     run = run_name(parts, kind, name)
-    known = store.read("SELECT digest, parameters FROM store.runs WHERE run = ?", [run])
-    if known and known[0]["digest"] != digest:
-        before = json.loads(known[0]["parameters"])
-        changed = [k for k in sorted({*before, *parameters}) if before.get(k) != parameters.get(k)]
-        raise JobError(
-            f"the run {run!r} was started with other parameters ({', '.join(changed)} changed): go on with "
-            "the old ones, or give the new run another --name"
-        )
-    if known:
-        return run
     harvest = parts.evidence.name
     own = {
         "run": run,
@@ -100,13 +90,28 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
     }
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
-        # Asked again inside the transaction: a job and a person may start at the same moment.
-        if not con.execute("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]).fetchone():
+        # In one transaction: a job and a person may start at the same moment.
+        known = con.execute("SELECT digest, parameters FROM store.runs WHERE run = ?", [run]).fetchall()
+        if known:
+            ((before, began_with),) = known
+            _refuse_others(run, before, began_with, own)
+            return
+        if not con.execute("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]).fetchall():
             for table, rows in feature_rows(parts.evidence).items():
                 insert_rows(con, table, rows)
-        if not con.execute("SELECT 1 FROM store.runs WHERE run = ?", [run]).fetchone():
-            insert_rows(con, "runs", [own])
-            note_rows(store, {"runs": [own]})
+        insert_rows(con, "runs", [own])
+        note_rows(store, {"runs": [own]})
 
     store.write(work)
     return run
+
+
+def _refuse_others(run: str, digest: str, parameters: str, own: Mapping[str, Any]) -> None:
+    """Raise JobError if a run of this name was begun with other parameters than one's own."""
+    if digest != own["digest"]:
+        before, after = json.loads(parameters), own["parameters"]
+        changed = [k for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
+        raise JobError(
+            f"the run {run!r} was started with other parameters ({', '.join(changed)} changed): go on with "
+            "the old ones, or give the new run another --name"
+        )
