@@ -18,7 +18,7 @@ from exegete.agent.state import CaseState
 from exegete.agent.tags import at_work_on
 from exegete.datastore.records import FeatureId
 
-AHEAD = 64
+AHEAD = 128
 """Features whose evidence is read at once."""
 
 
