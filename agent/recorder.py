@@ -64,11 +64,11 @@ class Recorder:
         self.store, self.run = store, run
         self._independence, self._on_wait = independence, on_wait
         self._journal, self._position = journal, ""
-        self._waiting: list[Case | NullCase] = []
+        self._waiting: list[Tables] = []
 
     def add(self, case: Case | NullCase) -> None:
         """Take in a finished case, or a null that was scored; it is written with the next flush."""
-        self._waiting.append(case)
+        self._waiting.append(self._rows(case))  # now, as those of a flush together would hold up all calls
 
     @property
     def n_waiting(self) -> int:
@@ -91,14 +91,13 @@ class Recorder:
             WorkspaceBusy: somebody else holds the file; nothing is lost, try again.
             WorkspaceError: the file can't be written.
         """
-        cases, self._waiting = self._waiting, []
-        if not cases:
+        rows, self._waiting = self._waiting, []
+        if not rows:
             return
-        rows = [self._rows(case) for case in cases]
         try:
             await asyncio.to_thread(self._write, rows)
         except BaseException as error:
-            self._waiting = cases + self._waiting
+            self._waiting = rows + self._waiting
             if isinstance(error, WorkspaceBusy):
                 self._on_wait(str(error))
             raise

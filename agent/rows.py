@@ -251,11 +251,10 @@ def _primary(score: Score | None) -> dict[str, Any]:
 
 
 def _example_row(harvest: str, feature: FeatureId, rank: int, excerpt: Excerpt) -> dict[str, Any]:
-    context = excerpt.context
-    marked = "".join(
-        f"{word[: len(word) - len(word.lstrip())]}«{word.lstrip()}»" if value > 0 else word
-        for word, value in zip(context.tokens, excerpt.activations.tolist(), strict=True)
-    )
+    context, marked = excerpt.context, list(excerpt.context.tokens)
+    for place in (excerpt.activations > 0).nonzero()[0].tolist():
+        word = marked[place].lstrip()
+        marked[place] = f"{marked[place][: len(marked[place]) - len(word)]}«{word}»"
     return {
         "harvest": harvest,
         **_feature(feature),
@@ -266,7 +265,7 @@ def _example_row(harvest: str, feature: FeatureId, rank: int, excerpt: Excerpt) 
         "document": context.document,
         "context_id": context.id,
         "start": context.start,
-        "text": marked.strip(),
+        "text": "".join(marked).strip(),
         "words": [word.strip() for word in context.tokens],
         "activations": excerpt.activations.tolist(),
     }
