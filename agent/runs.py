@@ -76,25 +76,26 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
         JobError: a run of this name was started with other parameters.
     """
     parameters = parts.frozen()
-    digest = digest_of(parameters)
     run = run_name(parts, kind, name)
+    begun = "SELECT digest, parameters FROM store.runs WHERE run = ?"
+    if known := store.read(begun, [run]):  # nothing is to be written, and others may be reading the file
+        _refuse_others(run, known[0]["digest"], known[0]["parameters"], parameters)
+        return run
     harvest = parts.evidence.name
     own = {
         "run": run,
         "kind": kind,
         "harvest": harvest,
-        "digest": digest,
+        "digest": digest_of(parameters),
         "parameters": parameters,
         "version": __version__,
         "made_at": now(),
     }
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
-        # In one transaction: a job and a person may start at the same moment.
-        known = con.execute("SELECT digest, parameters FROM store.runs WHERE run = ?", [run]).fetchall()
-        if known:
-            ((before, began_with),) = known
-            _refuse_others(run, before, began_with, own)
+        # Asked again inside the transaction: a job and a person may start at the same moment.
+        for before, began_with in con.execute(begun, [run]).fetchall():
+            _refuse_others(run, before, began_with, parameters)
             return
         if not con.execute("SELECT 1 FROM store.harvests WHERE harvest = ?", [harvest]).fetchall():
             for table, rows in feature_rows(parts.evidence).items():
@@ -106,11 +107,11 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
     return run
 
 
-def _refuse_others(run: str, digest: str, parameters: str, own: Mapping[str, Any]) -> None:
-    """Raise JobError if a run of this name was begun with other parameters than one's own."""
-    if digest != own["digest"]:
-        before, after = json.loads(parameters), own["parameters"]
-        changed = [k for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
+def _refuse_others(run: str, digest: str, began_with: str, parameters: Mapping[str, Any]) -> None:
+    """Raise JobError if a run of this name was begun with other parameters than these."""
+    if digest != digest_of(parameters):
+        before = json.loads(began_with)
+        changed = [k for k in sorted({*before, *parameters}) if before.get(k) != parameters.get(k)]
         raise JobError(
             f"the run {run!r} was started with other parameters ({', '.join(changed)} changed): go on with "
             "the old ones, or give the new run another --name"

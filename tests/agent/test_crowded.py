@@ -8,15 +8,21 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exegete.agent import job as job_module
+from exegete.agent.models import Models
+from exegete.agent.parts import open_parts, opened_evidence
+from exegete.agent.runs import register_run
+from exegete.agent.spec import JobSpec
 from exegete.datastore.store import Store
 from exegete.datastore.workspace import Workspace
-from exegete.errors import WorkspaceBusy
+from exegete.errors import JobError, WorkspaceBusy
 from exegete.llm import Request
 from tests.agent.harness import Runner, competently, results, rows, statuses
 from tests.agent.processes import held_open
@@ -69,6 +75,40 @@ def test_a_shell_left_open_delays_and_loses_nothing(
         assert [holder.returncode for holder in holders] == [-signal.SIGKILL] * 2, "both were named"
     assert (report.left, report.interrupted) == (0, False)
     assert results(workspace) == results(undisturbed.workspace)
+
+
+def test_a_run_is_gone_on_with_while_somebody_reads(
+    run: Runner, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it began with is written down already: it asks its questions, and waits only to write answers."""
+    run(competently, features="0,1", limit=1)
+    monkeypatch.setattr(job_module, "Store", partial(Store, patience_s=0.1))
+    with held_open(workspace.labels, "reading") as holder:
+        run.heard = lambda message: holder.kill() if f"process {holder.pid}" in message else None
+        report = run(competently, features="0,1")
+        assert holder.wait() == -signal.SIGKILL
+    assert (report.left, len(run.llm.asked) > 0) == (0, True)
+
+
+def test_two_that_begin_at_once_are_one_run_or_refused(
+    run: Runner, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes a run's name first decides its parameters, though both saw that nobody had."""
+    read, seen = Store.read, list[str]()
+
+    def reading(self: Store, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        found = read(self, sql, parameters)
+        if not seen and "store.runs WHERE run" in sql:
+            seen.append(sql)
+            with opened_evidence(workspace, None) as evidence:
+                spec = JobSpec(explainer="lexical", features="6")
+                register_run(self, open_parts(spec, evidence, Models(workspace, 1)), "job", "night")
+        return found
+
+    monkeypatch.setattr(Store, "read", reading)
+    with pytest.raises(JobError, match="'night' was started with other parameters"):
+        run(features="6", name="night")
+    assert (len(seen), run.llm.asked) == (1, [])
 
 
 def test_a_file_held_from_the_start_is_refused_in_one_sentence(
