@@ -107,7 +107,7 @@ def register_run(store: Store, parts: Parts, kind: str, name: str | None) -> str
     return run
 
 
-def _refuse_others(run: str, digest: str, began_with: str, parameters: Mapping[str, Any]) -> None:
+def _refuse_others(run: str, digest: str, began_with: str, parameters: dict[str, Any]) -> None:
     """Raise JobError if a run of this name was begun with other parameters than these."""
     if digest != digest_of(parameters):
         before = json.loads(began_with)
