@@ -22,6 +22,9 @@ REMEMBERED = 100_000
 """Contexts remembered, of some 1,000 features; beyond that, the older half is forgotten."""
 AT_ONCE = 50_000
 """Contexts, about, that one query reads of those that are expected."""
+ANNOUNCED = 2048
+"""Features whose contexts are expected: more than a job has under way and has read ahead. Where all contexts
+are remembered nothing is fetched any more, and what was announced would pile up."""
 
 
 class ContextReader:
@@ -31,14 +34,18 @@ class ContextReader:
         """Read from an open evidence file; whoever opened it closes it."""
         self._con = con
         self._vocabulary = Vocabulary()
-        self._expected: deque[Ints] = deque()
+        self._expected: deque[Ints] = deque(maxlen=ANNOUNCED)
         self._strips: dict[Unit, Strip] = {}
         """The same contexts in each."""
         self._row: dict[int, int] = {}
         """Of each context that is remembered."""
 
     def expect(self, ids: Sequence[Ints]) -> None:
-        """Say which contexts are likely to be asked for, after those of which it was said before."""
+        """Say which contexts are likely to be asked for, after those of which it was said before.
+
+        Args:
+            ids: of each feature's contexts; of those announced before, the last `ANNOUNCED` are kept.
+        """
         self._expected += ids
 
     def rows(self, ids: Ints, unit: Unit) -> tuple[Strip, Ints]:

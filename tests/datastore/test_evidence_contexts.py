@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from exegete.datastore.database import connect
-from exegete.datastore.evidence_contexts import ContextReader
+from exegete.datastore.evidence_contexts import ANNOUNCED, ContextReader
 from exegete.datastore.records import Unit
 from exegete.datastore.words import join_units, unit_starts
 from tests.datastore.streams import Seen, Sizes, build, context
@@ -82,3 +82,16 @@ def test_what_is_expected_is_read_at_once(con: Counting) -> None:
     assert con.queries == 1
     reader.rows(np.asarray([35]), "word")
     assert con.queries == 2
+
+
+def test_announcements_do_not_pile_up(con: Counting) -> None:
+    """A reader that has all it is asked for keeps a bounded number of announcements, the latest."""
+    reader = ContextReader(con)  # type: ignore[arg-type]
+    reader.expect([np.arange(11, 21)])
+    for _ in range(ANNOUNCED):
+        reader.expect([np.arange(1, 11)])
+    for i in range(1, 11):
+        reader.rows(np.asarray([i]), "word")
+    assert con.queries == 1
+    reader.rows(np.asarray([11]), "word")
+    assert con.queries == 2, "what was announced before those was let go"
