@@ -56,7 +56,7 @@ class Nodes:
     Attributes:
         evidence: reader of the explain and refine splits.
         explainer: proposes and revises.
-        simulator: the simulator that the refine scorer uses; it remembers, so mistakes cost no second call.
+        simulator: the one that the refine scorer uses: mistakes are read from what it scores.
         scorer: the primary scorer, on the refine split.
         examiner: scores the frozen label on the report split.
         plan: excerpts of the refine split.

@@ -1,8 +1,7 @@
-"""Harvests in parts: resumed from a checkpoint, in shards, of several sites; each equal to a plain one."""
+"""Harvests in parts: resumed from a checkpoint, in shards; each equal to a plain one."""
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,60 +10,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exegete.datastore import keeper as keeper_module
-from exegete.datastore import keeper_state, partition
-from exegete.datastore.database import connect
+from exegete.datastore import keeper_state
 from exegete.datastore.shards import find_shards, merge, open_shards, waiting_shards
 from exegete.datastore.workspace import Workspace
-from exegete.errors import JobError, UsageError, WorkspaceError
-from exegete.subjects import checkpoint, reading
+from exegete.errors import UsageError, WorkspaceError
 from exegete.subjects.checkpoint import unfinished
 from exegete.subjects.corpora import open_corpus
-from exegete.subjects.harvest import harvest, harvest_all, harvest_shard
+from exegete.subjects.harvest import harvest, harvest_shard
 from exegete.subjects.huggingface import HuggingFaceSubject
 from exegete.subjects.reading import Place, batches
-from exegete.subjects.spec import WHOLE, HarvestSpec, Progress, Shard
-from tests.subjects.tiny import WORDS
-
-Subjects = dict[str, HuggingFaceSubject]
-SPEC = HarvestSpec(
-    site="blocks.1.hook_mlp_out", features=(0, 3, 11, 15), polarity="both", context=14, batch=5, top=4,
-    sample=20, quiet=24, firing_quantile=0.95, calibration=12,
-)  # fmt: skip
-TABLES = ("meta", "features", "contexts", "examples", "quiet_activations")
+from exegete.subjects.spec import WHOLE, Progress, Shard
+from tests.subjects.harvests import SPEC, Stopped, Subjects, impatient, stop_after, tables, uneven_corpus
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _impatient() -> Iterator[None]:
-    """Blocks of some documents, partitions of three slots, and compaction every few pairs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK", 8)
-        patch.setattr(checkpoint, "_COST", 0)
-        patch.setattr(partition, "PENDING", 8)
-        patch.setattr(partition, "SLOTS", 3)
-        patch.setattr(keeper_module, "_CONTEXTS", 8)
+    """Blocks, partitions and compaction of a few pieces."""
+    with impatient():
         yield
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 documents of 1 to 60 words; every tenth is the one before it again."""
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("corpus") / "c.jsonl"
-    texts = [" ".join([*rng.choice(WORDS, int(rng.integers(1, 60))), str(100 + i)]) for i in range(120)]
-    texts[9::10] = texts[8::10]
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    return path
-
-
-def tables(folder: Path, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    with connect(folder / f"{name}.duckdb", read_only=True) as con:
-        return {table: con.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+    """120 documents, every tenth the one before it again."""
+    return uneven_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +48,6 @@ def whole(
     folder = tmp_path_factory.mktemp("whole")
     manifest, _ = harvest(subjects["bert"], open_corpus(str(corpus)), SPEC, folder)
     return manifest.name, tables(folder, manifest.name)
-
-
-class Stopped(Exception):
-    """Raised in the middle of a harvest."""
-
-
-def stop_after(n: int) -> Any:
-    """A listener that raises on the n-th batch that was harvested."""
-    seen = 0
-
-    def listen(progress: Progress) -> None:
-        nonlocal seen
-        seen += progress.stage == "harvesting"
-        if seen == n:
-            raise Stopped
-
-    return listen
 
 
 # Reading
@@ -254,7 +210,7 @@ from pathlib import Path
 from exegete.subjects import checkpoint, harvest, reading
 from exegete.subjects.corpora import open_corpus
 from exegete.subjects.huggingface import open_subject
-from tests.subjects.test_harvest_parts import SPEC
+from tests.subjects.harvests import SPEC
 
 import torch
 torch.set_num_threads(1)
@@ -368,64 +324,6 @@ def test_no_such_shard(shard: Shard, subjects: Subjects, corpus: Path, tmp_path:
     """A part that is not there is refused."""
     with pytest.raises(UsageError, match="there is no shard"):
         harvest_shard(subjects["gpt2"], open_corpus(str(corpus)), [SPEC], tmp_path, shard)
-
-
-# Several sites
-
-
-def test_several_sites(
-    subjects: Subjects, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sites read in one pass give the harvests that they give alone, and the model is run once a batch."""
-    text, subject = open_corpus(str(corpus)), subjects["bert"]
-    specs = [
-        SPEC,
-        replace(SPEC, site="blocks.0.mlp.hook_post", features=None),
-        replace(SPEC, site="encoder.layer.2", features=(1, 2)),
-    ]
-    alone = [harvest(subject, text, spec, tmp_path / "alone")[0].name for spec in specs]
-    runs: list[int] = []
-    plain = HuggingFaceSubject.activations_at
-
-    def counted(self: HuggingFaceSubject, sites: Any, batch: Any) -> Any:
-        runs.append(len(sites))
-        return plain(self, sites, batch)
-
-    monkeypatch.setattr(HuggingFaceSubject, "activations_at", counted)
-    together = [m.name for m, _ in harvest_all(subject, text, specs, tmp_path / "together")]
-    assert together == alone
-    for name in alone:
-        assert tables(tmp_path / "alone", name) == tables(tmp_path / "together", name)
-    n_batches = sum(not isinstance(b, Place) for b in batches(subject, text, SPEC))
-    # A batch that is cut by the end of the sample is run again.
-    assert n_batches <= runs.count(3) <= n_batches + 1
-    (tmp_path / "together" / f"{alone[1]}.json").unlink()
-    again = harvest_all(subject, text, specs, tmp_path / "together")
-    assert [(m.name, made) for m, made in again] == [(alone[0], False), (alone[1], True), (alone[2], False)]
-
-
-def test_several_sites_go_on(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
-    """A pass over several sites is resumed as one."""
-    text, subject = open_corpus(str(corpus)), subjects["gpt2"]
-    specs = [SPEC, replace(SPEC, site="h.0")]
-    names = [m.name for m, _ in harvest_all(subject, text, specs, tmp_path / "plain")]
-    with pytest.raises(Stopped):
-        harvest_all(subject, text, specs, tmp_path / "e", stop_after(20), checkpoint_every=0)
-    said: list[Progress] = []
-    harvest_all(subject, text, specs, tmp_path / "e", said.append, checkpoint_every=0)
-    assert said[0].stage == "harvesting"
-    for name in names:
-        assert tables(tmp_path / "e", name) == tables(tmp_path / "plain", name)
-
-
-def test_passes_that_can_not_be_shared(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
-    """Sites with other sizes, and a site named twice, are refused before anything is run."""
-    text, subject = open_corpus(str(corpus)), subjects["gpt2"]
-    with pytest.raises(JobError, match="differ in site, features and dictionary only"):
-        harvest_all(subject, text, [SPEC, replace(SPEC, site="h.0", top=9)], tmp_path)
-    with pytest.raises(UsageError, match="asked for twice"):
-        harvest_all(subject, text, [SPEC, SPEC], tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_progress(subjects: Subjects, corpus: Path, tmp_path: Path) -> None:
