@@ -252,6 +252,8 @@ def _primary(score: Score | None) -> dict[str, Any]:
 
 def _example_row(harvest: str, feature: FeatureId, rank: int, excerpt: Excerpt) -> dict[str, Any]:
     context, marked = excerpt.context, list(excerpt.context.tokens)
+    if len(marked) != len(excerpt.activations):
+        raise ValueError(f"an excerpt of {len(marked)} words has {len(excerpt.activations)} activations")
     for place in (excerpt.activations > 0).nonzero()[0].tolist():
         word = marked[place].lstrip()
         marked[place] = f"{marked[place][: len(marked[place]) - len(word)]}«{word}»"

@@ -80,11 +80,16 @@ def as_marked(excerpts: Sequence[Excerpt], maximum: float) -> str:
     """Show excerpts as running text with <<marked>> words, and the levels of those after each excerpt.
 
     Marked are words above 30% of the excerpt's own maximum; levels are relative to the feature's.
+
+    Raises:
+        ValueError: an excerpt has not one activation a word.
     """
     blocks: list[str] = []
     marked = _marked([excerpt.activations for excerpt in excerpts], maximum)
     for number, (excerpt, (places, shown)) in enumerate(zip(excerpts, marked, strict=True), start=1):
         tokens = excerpt.context.tokens
+        if len(tokens) != len(excerpt.activations):
+            raise ValueError(f"an excerpt of {len(tokens)} words has {len(excerpt.activations)} activations")
         rows = zip(places, shown, strict=True)
         listed = _listed([f"{shown_word(tokens[place])} {level}" for place, level in rows])
         blocks.append(f"Excerpt {number}: {marked_text(tokens, places)}\nLevels: {listed}")

@@ -182,3 +182,12 @@ def test_attempts_show_their_experiments() -> None:
     ).split("\n\n")
     assert first.split("\n")[-2:] == as_experiments(tests, 8.0, FAILED, HELD)
     assert "test (" not in second
+
+
+def test_words_without_an_activation_are_refused() -> None:
+    """An excerpt that has more words than activations, or fewer, is shown to nobody."""
+    good = excerpt("one two three", [0.0, 3.0, 1.0])
+    for n in (2, 4):
+        bad = dataclasses.replace(good, activations=np.ones(n, dtype=np.float32))
+        with pytest.raises(ValueError, match=f"3 words has {n} activations"):
+            as_marked([bad], 3.0)
